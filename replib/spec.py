@@ -1,0 +1,174 @@
+"""Specs: frozen dataclasses that say all that determines a result, and the keys made from them.
+
+A spec is the only input of a job. Its *key* is a hash of the fields that differ from their defaults, so a field added later keeps
+old results valid; the price is a rule: **never change a default of a released spec**. A fix that changes numbers raises the class's
+``version``, which is always hashed. Device, number of workers and paths are not part of a spec; precision is.
+
+Nothing here imports torch, so that ``replib list`` and ``replib plan`` answer at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from typing import Any, ClassVar
+
+
+class ReplibError(Exception):
+    """An error that a user can do something about. Its text is one paragraph that ends with the remedy."""
+
+
+class SpecError(ReplibError, ValueError):
+    """A value that no run can have: names the field, the value, what is allowed and the nearest valid name."""
+
+
+def choose(field: str, value: object, allowed: Iterable[object]) -> Any:
+    """`value` if it is one of `allowed`, else a :class:`SpecError` that names the nearest valid one."""
+    allowed = list(allowed)
+    if value in allowed:
+        return value
+    near = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise SpecError(f"{field} = {value!r} is not known; it must be one of {', '.join(map(repr, allowed))}.{hint}")
+
+
+def within(
+    field: str, value: float, low: float = -math.inf, high: float = math.inf, *, low_open=False, high_open=False
+) -> float:
+    """`value` if it is a finite number in the interval, else a :class:`SpecError` that prints the interval."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    ok = number and (value > low if low_open else value >= low) and (value < high if high_open else value <= high)
+    if ok:
+        return value
+    interval = f"{'(' if low_open or low == -math.inf else '['}{low:g}, {high:g}{')' if high_open or high == math.inf else ']'}"
+    raise SpecError(f"{field} = {value!r} is not allowed; give a number in {interval}.")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Base of all choices. Subclasses are frozen dataclasses; a ``check`` method holds their conditions on values.
+
+    Values may be other specs, numbers, strings, booleans, None, or tuples of these. Types are checked when a spec is made.
+    """
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        hints = _hints(type(self))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, f.name, value)
+            if not _fits(value, hints[f.name]):
+                raise SpecError(
+                    f"{type(self).__name__}.{f.name} = {value!r} has the wrong type; it must be {_spell(hints[f.name])}."
+                )
+        self.check()
+
+    def check(self) -> None:
+        """Raise :class:`SpecError` for values that no run can have. Called when a spec is made."""
+
+
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls)
+    return _HINTS[cls]
+
+
+def _fits(value: object, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, h) for h in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if origin is tuple:
+        args = typing.get_args(hint)
+        if not isinstance(value, tuple):
+            return False
+        if len(args) == 2 and args[1] is Ellipsis:
+            return all(_fits(v, args[0]) for v in value)
+        return len(value) == len(args) and all(map(_fits, value, args))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _spell(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    return getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint).replace("replib.", "")
+
+
+def _default(f: Field) -> Any:
+    if f.default is not MISSING:
+        return f.default
+    return f.default_factory() if f.default_factory is not MISSING else MISSING
+
+
+def canonical(value: Any) -> Any:
+    """`value` as plain JSON data: specs become ``{"is": "Name@version", ...}`` with their non-default fields only."""
+    if is_dataclass(value) and not isinstance(value, type):
+        body: dict[str, Any] = {"is": f"{type(value).__name__}@{value.version}"}
+        for f in fields(value):
+            v = getattr(value, f.name)
+            if f.metadata.get("hashed", True) and v != _default(f):
+                body[f.name] = canonical(v)
+        return body
+    if isinstance(value, tuple | list):
+        return [canonical(v) for v in value]
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return int(value) if float(value).is_integer() else float(value)  # 1 and 1.0 are one value
+    raise SpecError(f"{value!r} cannot be part of a spec; use numbers, strings, tuples and other specs.")
+
+
+def key(spec: Spec) -> str:
+    """Twelve hexadecimal digits that name the content of `spec`."""
+    text = json.dumps(canonical(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def resolved(value: Any) -> Any:
+    """`value` as plain JSON data with *every* field, for people and for ``spec.json``."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"is": f"{type(value).__name__}@{value.version}"} | {
+            f.name: resolved(getattr(value, f.name)) for f in fields(value)
+        }
+    if isinstance(value, tuple | list):
+        return [resolved(v) for v in value]
+    return value
+
+
+def walk(spec: Any) -> Iterator[Spec]:
+    """All specs nested in `spec`, itself first, outermost before innermost."""
+    if isinstance(spec, Spec):
+        yield spec
+        for f in fields(spec):
+            yield from walk(getattr(spec, f.name))
+    elif isinstance(spec, tuple | list):
+        for v in spec:
+            yield from walk(v)
+
+
+def stream_seed(seed: int, purpose: str) -> int:
+    """Seed of the generator for one purpose ('init', 'batches/3', 'attack/3', 'mask', ...).
+
+    Every purpose and epoch has a generator of its own: one more restart of an attack cannot change the data order of a later epoch,
+    methods with one seed see the same batches, and a resumed run needs no generator state.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:6], "big")
