@@ -26,7 +26,7 @@ def autoattack(model: nn.Module, x: Tensor, y: Tensor, attack: AutoAttack, gener
         classes = model(x[:1]).shape[1]
     if classes < 4 and attack.members not in (("apgd-ce",), ("square",), ("apgd-ce", "square")):
         raise ReplibError(
-            f"AutoAttack needs at least 4 classes for its targeted losses but the net has {classes}; use version = 'custom' with "
+            f"AutoAttack needs at least 4 classes for its targeted losses but the net has {classes}; use suite = 'custom' with "
             "members = ('apgd-ce', 'square')."
         )
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
@@ -35,12 +35,12 @@ def autoattack(model: nn.Module, x: Tensor, y: Tensor, attack: AutoAttack, gener
             model,
             norm=_NORMS[attack.norm],
             eps=attack.eps,
-            version=attack.version,
+            version=attack.suite,
             attacks=list(attack.members) or None,
             seed=seed,
             device=x.device,
         )
-        if attack.version == "custom":  # members at the strength that they have in the standard version
+        if attack.suite == "custom":  # members at the strength that they have in the standard version
             ensemble.apgd.n_restarts = ensemble.fab.n_restarts = 1
         ensemble.apgd_targeted.n_target_classes = ensemble.fab.n_target_classes = min(9, classes - 1)
         result = ensemble.run_standard_evaluation(x, y, batch_size=len(x))

@@ -51,7 +51,9 @@ def evaluate(
     and for an empty set.
     """
     if len(x) == 0 or len(x) != len(y):
-        raise ReplibError(f"evaluate got {len(x)} images and {len(y)} classes; give as many of one as of the other, at least one.")
+        raise ReplibError(
+            f"evaluate got {len(x)} images and {len(y)} classes; give as many of one as of the other, at least one."
+        )
     if x.is_floating_point() and not (x.amin() >= 0 and x.amax() <= 1):
         raise ReplibError(
             f"Images must lie in [0, 1] but span [{x.amin():.3g}, {x.amax():.3g}]; pass raw pixels, the net's first layer normalises."

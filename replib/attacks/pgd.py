@@ -27,7 +27,11 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def perturb(
-    model: nn.Module, x: Tensor, y: Tensor, attack: Attack, generator: torch.Generator | None = None,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    generator: torch.Generator | None = None,
     loss: Objective | None = None,
 ) -> Tensor:
     """Adversarial images x_adv, detached, with the shape, dtype and device of `x` and values in [0, 1].
@@ -147,7 +151,9 @@ def _ascend_l2(
 
 def _needed(generator: torch.Generator | None) -> torch.Generator:
     if generator is None:
-        raise ReplibError("This attack draws random numbers; give it a generator, e.g. torch.Generator().manual_seed(0).")
+        raise ReplibError(
+            "This attack draws random numbers; give it a generator, e.g. torch.Generator().manual_seed(0)."
+        )
     return generator
 
 

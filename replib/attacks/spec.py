@@ -88,11 +88,11 @@ class CW(Attack):
 class AutoAttack(Attack):
     """Ensemble of Croce and Hein, ICML 2020, in their own code (package ``pyautoattack``).
 
-    ``version="custom"`` runs `members` only, e.g. ``("apgd-ce",)``.
+    ``suite="custom"`` runs `members` only, e.g. ``("apgd-ce",)``.
     """
 
     eps: float
-    version: Literal["standard", "plus", "rand", "custom"] = "standard"
+    suite: Literal["standard", "plus", "rand", "custom"] = "standard"
     norm: Literal["linf", "l2"] = "linf"
     members: tuple[str, ...] = ()
 
@@ -100,8 +100,8 @@ class AutoAttack(Attack):
         within("AutoAttack.eps", self.eps, 0, 1 if self.norm == "linf" else float("inf"))
         for member in self.members:
             choose("AutoAttack.members", member, MEMBERS)
-        if (self.version == "custom") != bool(self.members):
+        if (self.suite == "custom") != bool(self.members):
             raise SpecError(
-                f"AutoAttack.members = {self.members!r} and AutoAttack.version = {self.version!r} contradict each other; name "
-                "members with version = 'custom' only."
+                f"AutoAttack.members = {self.members!r} and AutoAttack.suite = {self.suite!r} contradict each other; name "
+                "members with suite = 'custom' only."
             )
