@@ -1,0 +1,5 @@
+"""Networks. This package imports no torch: :mod:`replib.models.spec` names a net, :mod:`replib.models.build` makes it."""
+
+from replib.models.spec import Net, small_dense, weight_shapes
+
+__all__ = ["Net", "small_dense", "weight_shapes"]

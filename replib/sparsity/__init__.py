@@ -1,0 +1,1 @@
+"""Masks, layer-wise quotas, saliency scores and cost of sparse networks."""
