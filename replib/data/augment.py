@@ -30,7 +30,7 @@ def to_float(x: Tensor) -> Tensor:
 
 
 def crop(x: Tensor, pad: int, generator: torch.Generator) -> Tensor:
-    """Zero-pad by `pad` pixels and cut every picture back to its size at one of the (2 pad + 1)² places, drawn uniformly."""
+    """Zero-pad by `pad` pixels and cut every picture back to its size at one of (2 pad + 1)² equally likely places."""
     n, c, h, w = x.shape
     shift = torch.randint(2 * pad + 1, (2, n, 1), generator=generator, device=x.device)
     rows = shift[0] + torch.arange(h, device=x.device)
@@ -46,7 +46,7 @@ def flip(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def rotate(x: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
-    """Every picture (float) turned about its centre by its own angle, uniform in ±`degrees`; nearest pixel, zeros outside.
+    """Every picture (float) turned about its centre by its own angle, uniform in ±`degrees`.
 
     Nearest pixel and zeros are the defaults of torchvision's RandomRotation, which the papers' code uses.
     """

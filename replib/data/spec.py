@@ -13,9 +13,10 @@ from replib.spec import Spec, choose, within
 class Data(Spec):
     """A data set, possibly cut to fewer pictures.
 
-    `n_train`, `n_val`, `n_test` cut the fixed splits of the role to class-balanced subsets; None keeps all. Subsets are nested: the
-    pictures of a smaller one are among those of a larger one. `height` resamples the pictures to so many rows, keeping the aspect
-    ratio (a net trained on 14×14 pictures wants its downstream pictures at that height too); None keeps the role's size.
+    `n_train`, `n_val`, `n_test` cut the fixed splits of the role to class-balanced subsets; None keeps all. Subsets are
+    nested: the pictures of a smaller one are among those of a larger one. `height` resamples the pictures to so many
+    rows, keeping the aspect ratio (a net trained on 14×14 pictures wants its downstream pictures at that height too);
+    None keeps the role's size.
     """
 
     name: str
