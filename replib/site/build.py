@@ -1,0 +1,251 @@
+"""Assembly of the book's sources and the call of jupyter-book.
+
+The hand-written pages of ``book/``, the generated pages and the executed notebooks of a profile are put together in
+``build/book/<profile>/``; the html goes to ``build/site/``. Both are made from nothing each time: Sphinx never removes old pages, and
+a page that quotes another keeps the old number in an incremental build. Warnings are errors.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from replib.site import pages, source
+from replib.spec import ReplibError, choose
+
+METHODS = ("training", "masks", "robust_bird", "flying_bird", "scores", "lottery", "kernels", "landscapes", "flops")
+HOWTO = ("run_one_exhibit", "change_a_parameter", "add_a_method", "run_at_paper_scale")
+PROFILES = ("smoke", "laptop", "workstation", "paper")
+Rows = Sequence[Mapping[str, Any]]
+
+
+def build(
+    profile: str,
+    root: Path,
+    out: Path | None = None,
+    *,
+    exhibits: Iterable[str] | None = None,
+    claims: Rows | None = None,
+    status: Rows | None = None,
+    roles: Rows | None = None,
+) -> Path:
+    """Assemble and build the book of `profile` below the repository `root`; returns the folder that holds ``index.html``.
+
+    `out` is that folder (default ``root/build/site``); it is replaced. `exhibits` are the ids that must have an executed notebook
+    (default: those with a source notebook). `claims` defaults to ``results/<profile>/scoreboard.json``, or to the plain statements with the
+    outcome "no results yet" while there is no such file; `status` and `roles` are rows for the pages of these names. Raises
+    :class:`~replib.spec.ReplibError` if a notebook is missing or jupyter-book reports a warning.
+    """
+    root = root.resolve()
+    site = (out or root / "build/site").resolve()
+    folder = assemble(profile, root, exhibits=exhibits, claims=claims, status=status, roles=roles)
+    work = root / "build/book" / f"{profile}.html"
+    shutil.rmtree(work, ignore_errors=True)
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(folder), "--config", str(folder / "_config.yml")]
+    command += ["--toc", str(folder / "_toc.yml"), "--path-output", str(work), "-W", "-n", "--keep-going"]
+    # The package's docstrings are read by importing it: from this checkout, and without touching a GPU.
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]), "CUDA_VISIBLE_DEVICES": ""}
+    env |= {"NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+    log = root / "build/book" / f"{profile}.log"
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode != 0 or not (work / "_build/html/index.html").exists():
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr).splitlines()
+        said = dict.fromkeys(line.replace(f"{root}/", "") for line in lines if "WARNING" in line or "ERROR" in line or "rror:" in line)
+        shown = "; ".join(list(said)[:8]) or (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ReplibError(f"jupyter-book did not build the book cleanly: {shown}. Mend these pages; the whole log is {log}.")
+    shutil.rmtree(site, ignore_errors=True)
+    site.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(work / "_build/html", site)
+    shutil.rmtree(work)
+    return site
+
+
+def assemble(
+    profile: str,
+    root: Path,
+    *,
+    exhibits: Iterable[str] | None = None,
+    claims: Rows | None = None,
+    status: Rows | None = None,
+    roles: Rows | None = None,
+) -> Path:
+    """Write all sources of the book of `profile` to ``root/build/book/<profile>`` and return that folder. Arguments as in :func:`build`."""
+    choose("profile", profile, PROFILES)
+    known = exhibit_rows(root)
+    ids = [row["id"] for row in known]
+    built = _in_order(exhibits if exhibits is not None else _sources(root), ids)
+    rendered = root / "build/rendered" / profile
+    missing = [e for e in built if not (rendered / f"{e}.ipynb").exists()]
+    if missing:
+        raise ReplibError(
+            f"{len(missing)} of {len(built)} exhibits have no executed notebook in {rendered}: {', '.join(missing[:6])}"
+            f"{', ...' * (len(missing) > 6)}. Run `replib render -p {profile}` first."
+        )
+    if claims is None:
+        claims = load_claims(root, profile, ids)
+    folder = root / "build/book" / profile
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(root / "book", folder)
+    for exhibit in built:
+        _copy_exhibit(rendered, exhibit, folder / "notebooks")
+    _copy_results(root, profile, folder / "extra/results")
+    _generate(folder, root, profile, known, claims, built, status or (), roles or ())
+    api = source.api_pages(root / "replib")
+    for name, text in api.items():
+        _write(folder / "api" / f"{name}.md", text)
+    toc = pages.contents(built, [name for name in api if name != "index"], HOWTO, METHODS)
+    _write(folder / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=True))
+    _write(folder / "_config.yml", yaml.safe_dump(config(root, profile), sort_keys=False, allow_unicode=True))
+    return folder
+
+
+def config(root: Path, profile: str) -> dict[str, Any]:
+    """``_config.yml`` of the repository, with the banner of `profile`."""
+    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    if profile == "smoke":
+        banner = "Smoke profile: a few batches a run. These pages only show that the machinery works; no number on them means anything."
+        settings["sphinx"]["config"]["html_theme_options"]["announcement"] = banner
+    return settings
+
+
+def exhibit_rows(root: Path) -> list[dict[str, str]]:
+    """The rows of ``results/reported/exhibits.csv`` with their ``id``, and the two theorems that have a page of their own."""
+    rows = read_csv(root / "results/reported/exhibits.csv")
+    rows = [{**row, "id": pages.exhibit_id(row["paper"], row["exhibit"])} for row in rows]
+    theorems = (
+        ("achieving_robustness_via_sparsity", "The product of layer norms bounds the local Lipschitz constant of a network."),
+        ("adversarial_winning_tickets", "Networks with close mixed tangent kernels stay close under adversarial training."),
+    )
+    for paper, what in theorems:
+        rows.append({"paper": paper, "exhibit": "Theorem 2", "kind": "theorem", "what_it_shows": what, "id": f"{paper}/theorem_2"})
+    order = [p.name for p in pages.PAPERS]
+    return sorted(rows, key=lambda row: order.index(row["paper"]))
+
+
+def load_claims(root: Path, profile: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The published verdicts of `profile`, or all claims with the outcome "no results yet" while there are none."""
+    published = root / "results" / profile / "scoreboard.json"
+    if published.exists():
+        found = json.loads(published.read_text(encoding="utf-8"))
+        return found["claims"] if isinstance(found, dict) else found
+    return [
+        {
+            "claim_id": row["claim_id"],
+            "paper": row["paper"],
+            "source": row["source"],
+            "statement": row["statement"],
+            "exhibits": pages.cited_exhibits(row["paper"], row["source"], ids),
+            "scope": "none",
+            "outcome": "no results yet",
+        }
+        for row in read_csv(root / "results/reported/claims.csv")
+    ]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as dicts."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _sources(root: Path) -> list[str]:
+    return [f"{p.parent.name}/{p.stem}" for p in sorted((root / "notebooks").glob("*/*.ipynb"))]
+
+
+def _in_order(exhibits: Iterable[str], ids: Sequence[str]) -> list[str]:
+    wanted = list(exhibits)
+    for exhibit in wanted:
+        choose("exhibit", exhibit, ids)
+    return [e for e in ids if e in wanted]
+
+
+def _copy_exhibit(rendered: Path, exhibit: str, notebooks: Path) -> None:
+    """The executed notebook of `exhibit` with its label, and the CSV and SVG files that lie beside it."""
+    notebook = json.loads((rendered / f"{exhibit}.ipynb").read_text(encoding="utf-8"))
+    _write(notebooks / f"{exhibit}.ipynb", json.dumps(for_site(notebook, exhibit), ensure_ascii=False))
+    stem = Path(exhibit).name
+    for path in (rendered / exhibit).parent.iterdir():
+        if path.suffix in {".csv", ".svg", ".png", ".json"} and (path.stem == stem or path.stem.startswith((f"{stem}.", f"{stem}__"))):
+            shutil.copy(path, (notebooks / exhibit).parent / path.name)
+    if (rendered / exhibit).is_dir():
+        shutil.copytree(rendered / exhibit, notebooks / exhibit)
+
+
+def for_site(notebook: dict[str, Any], exhibit: str) -> dict[str, Any]:
+    """`notebook` as the site needs it: the exhibit's label before its title, and plotly figures as html that loads nothing from a network."""
+    label = f"({pages.exhibit_label(exhibit)})="
+    cells = notebook["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    if not any(label in text for text in texts):
+        first = next((cell for cell in cells if cell["cell_type"] == "markdown"), None)
+        if first is None:
+            raise ReplibError(f"The notebook of {exhibit} has no text cell; give it one that begins with the exhibit's title.")
+        first["source"] = f"{label}\n{''.join(first['source'])}"
+    figure = 0
+    for cell in cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            plot = data.pop("application/vnd.plotly.v1+json", None)
+            if plot is not None:
+                data.clear()
+                data["text/html"] = _plotly_html(plot, f"{pages.slug(exhibit)}-{figure}", with_library=figure == 0)
+                figure += 1
+    return notebook
+
+
+def _plotly_html(plot: Mapping[str, Any], name: str, *, with_library: bool) -> str:
+    """A block that draws `plot` with the copy of plotly.js that the site carries."""
+    body = json.dumps({k: plot[k] for k in ("data", "layout")}).replace("</", "<\\/")
+    library = '<script src="../../_static/plotly.min.js"></script>' if with_library else ""
+    draw = f"const f = {body}; Plotly.newPlot('{name}', f.data, f.layout, {{responsive: true}});"
+    return f'{library}<div id="{name}" class="plotly-figure"></div><script>(() => {{ {draw} }})()</script>'
+
+
+def _copy_results(root: Path, profile: str, target: Path) -> None:
+    """The CSV, SVG and JSON files that pages link to: the papers' numbers and the published results of `profile`."""
+    for part in ("reported", profile):
+        for path in sorted((root / "results" / part).rglob("*")):
+            if path.suffix in {".csv", ".svg", ".json"}:
+                copy = target / path.relative_to(root / "results")
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
+
+
+def _generate(
+    folder: Path, root: Path, profile: str, known: Rows, claims: Rows, built: Sequence[str], status: Rows, roles: Rows
+) -> None:
+    """Write the generated pages, and the fragments that hand-written pages include."""
+    fragments = folder / "generated"
+    _write(fragments / "at_a_glance.md", pages.at_a_glance(claims))
+    for paper in pages.PAPERS:
+        mine = [c for c in claims if c["paper"] == paper.name]
+        rows = [row for row in known if row["paper"] == paper.name]
+        _write(fragments / f"claims_{paper.name}.md", pages.claims_list(mine))
+        _write(fragments / f"exhibits_{paper.name}.md", pages.exhibit_list(rows, mine, built))
+    errata = root / "results/reported/errata.csv"
+    _write(fragments / "register.md", pages.register(read_csv(folder / "register.csv")))
+    _write(fragments / "departures.md", pages.departures(source.departures(root / "replib")))
+    _write(fragments / "status.md", pages.status(status))
+    _write(fragments / "data_and_nets.md", pages.data_and_nets(roles))
+    _write(fragments / "errata.md", pages.errata(read_csv(errata) if errata.exists() else ()))
+    _write(folder / "scoreboard.md", pages.scoreboard(claims, profile, built))
+    if any("plotly.min.js" in p.read_text(encoding="utf-8") for p in (folder / "notebooks").rglob("*.ipynb")):
+        import plotly.offline
+
+        _write(folder / "static/plotly.min.js", plotly.offline.get_plotlyjs())
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,370 @@
+"""Generated pages of the book: pure functions from plain records to MyST Markdown.
+
+A *claim* is a dict with at least ``claim_id``, ``paper``, ``source``, ``statement``, ``exhibits``, ``scope`` and ``outcome``; the
+remaining fields (``effect``, ``interval``, ``n``, ``sentence``, ``printed``, ``printed_sentence``, ``chance``, ``fragility``,
+``confirmatory``, ``seeds_declared``, ``margin``) may be missing or None. An *exhibit* is a row of ``results/reported/exhibits.csv``
+with its ``id``. Nothing here reads a file or imports torch.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from replib.spec import ReplibError
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper as the book names it: folder name, title, venue, and the bibliography key."""
+
+    name: str
+    title: str
+    venue: str
+    cite: str
+
+
+PAPERS = (
+    Paper("sparsity_winning_twice", "Sparsity Winning Twice", "ICLR 2022", "chen2022sparsity"),
+    Paper(
+        "achieving_robustness_via_sparsity", "Achieving Adversarial Robustness via Sparsity", "preprint 2020", "wang2020achieving"
+    ),
+    Paper("double_win_lottery_tickets", "Data-Efficient Double-Win Lottery Tickets", "ICML 2022", "chen2022double"),
+    Paper("adversarial_winning_tickets", "Finding Dynamics Preserving Adversarial Winning Tickets", "AISTATS 2022", "shi2022finding"),
+)
+
+# (outcome, sign, what the word means). The sign repeats what the colour says, for readers who cannot tell the colours apart.
+OUTCOMES = (
+    ("supported", "✓", "the interval lies on the claim's side of its margin"),
+    ("contradicted", "✗", "the interval lies on the other side"),
+    ("equivalent", "≈", "the difference lies within the declared margin, where the claim says there is one"),
+    ("inconclusive", "?", "the interval allows both readings"),
+    ("by construction", "=", "the set-up was chosen so that this holds; it is not a finding"),
+    ("not testable here", "–", "this profile cannot speak to the claim"),
+    ("no results yet", "…", "no evidence has been published for it"),
+)
+SCOPES = (
+    ("exact", "the claim is arithmetic or a theorem and was checked as such"),
+    ("paper scale", "same data, network and schedule as in the paper"),
+    ("same data reduced", "same data set, shorter schedule or fewer images"),
+    ("stand-in", "another, smaller data set plays the part of the paper's"),
+    ("none", "nothing was run"),
+)
+# A verdict reached on stand-in data is a statement about the stand-in, and must not read like one about the paper.
+STAND_IN_WORDS = {"supported": "consistent with", "contradicted": "contrary to"}
+
+
+def escape(text: object) -> str:
+    """`text` as one line of Markdown that shows exactly these characters, also inside a table cell. None becomes a dash."""
+    if text is None or text == "":
+        return "–"
+    line = re.sub(r"\s+", " ", str(text)).strip()
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#|$~^])", r"\\\1", line)
+
+
+def slug(text: str) -> str:
+    """`text` in lower case with single hyphens between letters and digits: the form of a CSS class."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def exhibit_id(paper: str, exhibit: str) -> str:
+    """``sparsity_winning_twice/figure_a8`` from the paper's folder name and "Figure A8"."""
+    return f"{paper}/{slug(exhibit).replace('-', '_')}"
+
+
+def exhibit_name(exhibit: str) -> str:
+    """"Figure A8" from ``sparsity_winning_twice/figure_a8`` (or from ``figure_a8``)."""
+    return " ".join(w.upper() if re.fullmatch(r"a?\d+", w) else w.capitalize() for w in exhibit.split("/")[-1].split("_"))
+
+
+def exhibit_label(exhibit: str) -> str:
+    """The book-wide label of an exhibit: ``exhibit-sparsity_winning_twice-table_1``."""
+    return f"exhibit-{exhibit.replace('/', '-')}"
+
+
+def claim_label(claim_id: str) -> str:
+    """The book-wide label of a claim: ``claim-swt_dense_overfits``."""
+    return f"claim-{claim_id}"
+
+
+def cited_exhibits(paper: str, source: str, known: Collection[str]) -> list[str]:
+    """Ids of the exhibits that a claim's `source` names ("Figures 3(c,f), 4 and 7(c); Section 4.2"), in order, if `known`."""
+    found = []
+    for kind, numbers in re.findall(r"(Figure|Table|Theorem)s?\s+((?:A?\d+(?:\([a-z,]+\))?(?:\s*(?:,|and|-)\s*)?)+)", source):
+        spans = re.findall(r"(A?)(\d+)(?:\([a-z,]+\))?(?:-(A?)(\d+))?", numbers)
+        for letter, first, _, last in spans:
+            found += [f"{paper}/{kind}_{letter}{n}".lower() for n in range(int(first), int(last or first) + 1)]
+    return [e for e in dict.fromkeys(found) if e in known]
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def verdict_words(scope: str, outcome: str) -> str:
+    """The words shown for a verdict; on stand-in data a claim is never "supported", only "consistent with"."""
+    return STAND_IN_WORDS.get(outcome, outcome) if scope == "stand-in" else outcome
+
+
+def badge(scope: str, outcome: str) -> str:
+    """HTML of a verdict badge: sign, words and scope. Colour only repeats them."""
+    signs = {name: sign for name, sign, _ in OUTCOMES}
+    if outcome not in signs:
+        raise ReplibError(f"The outcome {outcome!r} is not known to the book; use one of {', '.join(signs)}.")
+    kind = f"verdict outcome-{slug(outcome)} scope-{slug(scope)}"
+    where = "" if scope == "none" else f'<span class="scope">{html.escape(scope.replace("data reduced", "data, reduced"))}</span>'
+    words = html.escape(verdict_words(scope, outcome))
+    return f'<span class="{kind}"><span class="sign" aria-hidden="true">{signs[outcome]}</span> {words}{where}</span>'
+
+
+def at_a_glance(claims: Sequence[Record]) -> str:
+    """The table of the landing page: number of claims by paper and outcome; each number opens the scoreboard filtered to it."""
+    shown = [(name, sign) for name, sign, _ in OUTCOMES if any(c["outcome"] == name for c in claims)]
+    head = "".join(f'<th scope="col"><span aria-hidden="true">{sign}</span> {name}</th>' for name, sign in shown)
+    lines = ['<div class="scroll"><table class="glance">', f'<thead><tr><th scope="col">Paper</th>{head}<th scope="col">all</th></tr></thead>']
+    for paper in (*PAPERS, None):
+        mine = [c for c in claims if paper is None or c["paper"] == paper.name]
+        cells = []
+        for outcome in [*(name for name, _ in shown), None]:
+            n = sum(outcome is None or c["outcome"] == outcome for c in mine)
+            query = "&amp;".join(f"{key}={slug(value)}" for key, value in (("paper", paper and paper.name), ("outcome", outcome)) if value)
+            cells.append(f'<td><a href="scoreboard.html?{query}">{n}</a></td>' if n else '<td class="nothing">0</td>')
+        title = html.escape(paper.title) if paper else "All four papers"
+        name = f'<a href="papers/{paper.name}.html">{title}</a>' if paper else title
+        lines.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
+    return "\n".join([*lines, "</table></div>\n"])
+
+
+def _choices(name: str, label: str, options: Iterable[tuple[str, str]]) -> str:
+    rows = "".join(f'<option value="{value}">{html.escape(text)}</option>' for value, text in options)
+    return f'<label>{label} <select name="{name}"><option value="">all</option>{rows}</select></label>'
+
+
+def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -> str:
+    """The page of all claims. Each is a block with an anchor, its verdict, its numbers and links to its exhibits.
+
+    The filters are a few lines of script; without them every claim is simply visible. `built` holds the ids of exhibits with a page.
+    """
+    papers = [(slug(p.name), p.title) for p in PAPERS]
+    scopes = [(slug(s), s) for s, _ in SCOPES if any(c["scope"] == s for c in claims)]
+    outcomes = [(slug(o), o) for o, _, _ in OUTCOMES if any(c["outcome"] == o for c in claims)]
+    controls = [_choices("paper", "Paper", papers), _choices("scope", "Scope", scopes), _choices("outcome", "Outcome", outcomes)]
+    legend = [f"{sign} **{name}**\n: {text}." for name, sign, text in OUTCOMES]
+    scope_legend = [f"**{name.replace('data reduced', 'data, reduced')}**\n: {text}." for name, text in SCOPES]
+    parts = [
+        "(scoreboard)=",
+        "# Scoreboard",
+        "",
+        f"Every claim that the four papers make about these exhibits, {len(claims)} in all, with what the evidence of profile "
+        f"`{profile}` says about it. The rule, the margin and the number of seeds of each were written down before the runs.",
+        "",
+        f'<form class="filters" id="filters" hidden aria-label="Filter the claims">{"".join(controls)}'
+        f'<button type="reset">show all</button><output id="shown" aria-live="polite"></output></form>',
+        "",
+        "````{dropdown} What the words mean",
+        "Outcome:",
+        "",
+        *[f"{line}\n" for line in legend],
+        "Scope:",
+        "",
+        *[f"{line}\n" for line in scope_legend],
+        "On stand-in data the outcomes *supported* and *contradicted* are written *consistent with* and *contrary to*: "
+        "such a verdict is about the stand-in. *Printed numbers* says whether the paper's own table bears the statement out, as plain "
+        "arithmetic. *Chance* is the probability that the statement would hold if the methods were exchangeable. *Fragility* is the "
+        "smallest change of a single number that flips the verdict.",
+        "````",
+        "",
+    ]
+    for paper in PAPERS:
+        mine = [c for c in claims if c["paper"] == paper.name]
+        parts += [f"## {paper.title}", "", *(_claim_block(c, built) for c in mine)]
+    parts += ['<script src="_static/scoreboard.js" defer></script>', ""]
+    return "\n".join(parts)
+
+
+def _claim_block(claim: Record, built: Collection[str]) -> str:
+    """One claim of the scoreboard. Its classes carry what the filters read."""
+    classes = " ".join(
+        ["claim", f"paper-{slug(claim['paper'])}", f"scope-{slug(claim['scope'])}", f"outcome-{slug(claim['outcome'])}"]
+    )
+    lines = [
+        f"({claim_label(claim['claim_id'])})=",
+        f":::{{div}} {classes}",
+        f"{badge(claim['scope'], claim['outcome'])} <code class=\"claim-id\">{html.escape(claim['claim_id'])}</code>",
+        "",
+        f"{escape(claim['statement'])}",
+        "",
+    ]
+    if claim.get("sentence"):
+        lines += [f"**Found:** {escape(claim['sentence'])}", ""]
+    facts = claim_facts(claim)
+    if facts:
+        lines += [" · ".join(facts), ""]
+    lines += [f"*Where:* {claim_links(claim, built)} ({escape(claim['source'])})", ":::", ""]
+    return "\n".join(lines)
+
+
+def claim_facts(claim: Record) -> list[str]:
+    """The numbers of a claim record that are there, each as a short phrase."""
+    facts = []
+    if claim.get("effect") is not None:
+        interval = claim.get("interval")
+        span = f" \\[{number(interval[0])}, {number(interval[1])}\\]" if interval else ""
+        facts.append(f"effect {number(claim['effect'])}{span}")
+    if claim.get("n") is not None:
+        facts.append(f"n = {claim['n']}")
+    if claim.get("margin") is not None:
+        facts.append(f"margin {number(claim['margin'])}")
+    if claim.get("confirmatory") is not None:
+        facts.append("confirmatory" if claim["confirmatory"] else "descriptive")
+    if claim.get("printed") is not None:
+        said = f" ({escape(claim['printed_sentence'])})" if claim.get("printed_sentence") else ""
+        facts.append(f"printed numbers: {'true' if claim['printed'] else 'false'}{said}")
+    for field in ("chance", "fragility"):
+        if claim.get(field) is not None:
+            facts.append(f"{field} {number(claim[field])}")
+    return facts
+
+
+def number(value: object) -> str:
+    """`value` with three significant digits and a true minus sign; words are left as they are, escaped."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return escape(value)
+    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return text.replace("-", "−")
+
+
+def claim_links(claim: Record, built: Collection[str]) -> str:
+    """Links from a claim to the pages of its exhibits, or to the paper's list of exhibits where there is no page yet."""
+    links = []
+    for exhibit in claim.get("exhibits") or ():
+        text = exhibit_name(exhibit) + ("" if exhibit in built else " (no page yet)")
+        links.append(f"[{text}](#{exhibit_label(exhibit)})")
+    return ", ".join(links) or f"[the paper's page](#paper-{claim['paper']})"
+
+
+def claims_list(claims: Sequence[Record]) -> str:
+    """The list of a paper's claims for its index page: verdict, statement, link to the scoreboard."""
+    lines = []
+    for claim in claims:
+        label = claim_label(claim["claim_id"])
+        lines.append(f"- {badge(claim['scope'], claim['outcome'])} {escape(claim['statement'])} [details](#{label})")
+    return "\n".join([*lines, ""])
+
+
+def exhibit_list(exhibits: Sequence[Record], claims: Sequence[Record], built: Collection[str]) -> str:
+    """The table of a paper's exhibits: link where a page exists, otherwise the statement that it is still to come.
+
+    The label of an exhibit stands on its page; while there is none it stands here, so that links to it always lead somewhere.
+    """
+    lines = []
+    for row in exhibits:
+        exhibit = row["id"]
+        if exhibit not in built:
+            lines.append(f"({exhibit_label(exhibit)})=")
+        mine = [c for c in claims if exhibit in (c.get("exhibits") or ())]
+        count = f" · {len(mine)} claim{'s' * (len(mine) != 1)}" if mine else ""
+        name = f"[{exhibit_name(exhibit)}](#{exhibit_label(exhibit)})" if exhibit in built else exhibit_name(exhibit)
+        state = "" if exhibit in built else ' · <span class="still">page still to come</span>'
+        lines += [
+            f":::{{div}} exhibit-row {'has-page' if exhibit in built else 'no-page'}",
+            f"**{name}** · {escape(row.get('kind'))}{count}{state}<br>{escape(row.get('what_it_shows'))}",
+            ":::",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str, classes: str = "wide") -> str:
+    """A Markdown table (cells are Markdown already) in a block that scrolls sideways, under its caption."""
+    body = ["| " + " | ".join(cells) + " |" for cells in rows]
+    lines = [f":::{{div}} {classes}", f"*{caption}*", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *body, ":::", ""]
+    return "\n".join(lines)
+
+
+def register(rows: Sequence[Record]) -> str:
+    """The paper-versus-code register. `rows` are those of ``book/register.csv``; ``where`` names the code that implements a row."""
+    names = {"A": PAPERS[0], "B": PAPERS[1], "C": PAPERS[2], "D": PAPERS[3]}
+    body = []
+    for row in rows:
+        paper = f"[{row['paper']}](#paper-{names[row['paper']].name})" if row["paper"] in names else escape(row["paper"])
+        where = [f"{{py:obj}}`{w}`" if "." in w else escape(w) for w in (row.get("where") or "").split()]
+        body.append(
+            [row["number"], escape(row["topic"]), paper, *(escape(row[k]) for k in ("paper_says", "evidence", "default", "option"))]
+            + [", ".join(where) or "not yet"]
+        )
+    head = ["#", "Topic", "Paper", "The paper says", "Code or other evidence", "Default here", "Option here", "Implemented in"]
+    return table(head, body, f"{len(body)} points on which a paper is silent, contradicts itself, or differs from its code.")
+
+
+def departures(found: Sequence[Record]) -> str:
+    """The list of departures that the source itself declares. `found` has ``module``, ``line``, ``inside`` and ``text``."""
+    if not found:
+        return "No module declares a departure yet.\n"
+    lines = []
+    for row in found:
+        inside = f" in `{row['inside']}`" if row.get("inside") else ""
+        lines.append(f"- {{py:mod}}`{row['module']}`{inside}, line {row['line']}: {escape(row['text'])}")
+    return "\n".join([*lines, ""])
+
+
+def status(rows: Sequence[Record]) -> str:
+    """The table of exhibits with a page: runs, commit, machine and time. Missing fields show as a dash."""
+    if not rows:
+        return "No exhibit has been rendered in this profile yet.\n"
+    body = []
+    for row in rows:
+        runs = escape(row.get("runs"))
+        body.append(
+            [f"[{exhibit_name(row['exhibit'])}](#{exhibit_label(row['exhibit'])})", escape(row["exhibit"].split("/")[0]), runs]
+            + [escape(row.get(k)) for k in ("commit", "machine", "time")]
+        )
+    head = ["Exhibit", "Paper", "Runs", "Commit", "Machine", "Time"]
+    return table(head, body, "Exhibits with a page, and the runs that they read.")
+
+
+def data_and_nets(roles: Sequence[Record]) -> str:
+    """The table of stand-ins. The columns are the keys of the first row, in order, with spaces for underscores."""
+    if not roles:
+        return "The table of stand-ins is written from the package when the book is built; there is none in this build.\n"
+    keys = list(roles[0])
+    body = [[escape(row.get(k)) for k in keys] for row in roles]
+    return table([escape(k.replace("_", " ")) for k in keys], body, "What stands for what, how large it is, and how it is trained.")
+
+
+def errata(rows: Sequence[Record]) -> str:
+    """Places where a paper's printed numbers or sentences do not agree with each other. Columns are those of the file."""
+    if not rows:
+        return "No list of errata is part of this build.\n"
+    keys = list(rows[0])
+    body = [[escape(row.get(k)) for k in keys] for row in rows]
+    return table([escape(k.replace("_", " ")) for k in keys], body, f"{len(body)} places, each found by arithmetic on the papers' text.")
+
+
+# ---------------------------------------------------------------- table of contents
+
+
+def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
+    """The table of contents in jupyter-book's format: parts in reading order; exhibits under their paper, in the paper's order."""
+    parts: list[dict[str, Any]] = []
+    for paper in PAPERS:
+        pages = [{"file": f"notebooks/{e}"} for e in built if e.split("/")[0] == paper.name]
+        chapter: dict[str, Any] = {"file": f"papers/{paper.name}", "title": "The paper and its claims"}
+        parts.append({"caption": paper.title, "chapters": [chapter, *pages]})
+    parts.append({"caption": "Results", "chapters": [{"file": "scoreboard"}, {"file": "together"}, {"file": "threats"}, {"file": "status"}]})
+    parts.append({"caption": "Methods", "chapters": [{"file": f"methods/{m}"} for m in methods]})
+    said = ["register", "departures", "errata", "data_and_nets"]
+    parts.append({"caption": "What is not as in the papers", "chapters": [{"file": s} for s in said]})
+    parts.append({"caption": "How to", "chapters": [{"file": f"howto/{h}"} for h in howto]})
+    sections = [{"file": f"api/{a}"} for a in api]
+    reference = [{"file": "glossary"}, {"file": "bibliography"}, {"file": "api/index", "sections": sections}]
+    parts.append({"caption": "Reference", "chapters": reference})
+    return {"format": "jb-book", "root": "intro", "parts": parts}
