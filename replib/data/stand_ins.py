@@ -65,7 +65,7 @@ def _packaged(module: str, package: str, file: str, sha256: str) -> Pool:
 
 
 def _digit_parts() -> list[np.ndarray]:
-    """The one split of the digits pool. All its stand-ins share it, so a digit trained on in one is tested on in none."""
+    """The one split of the digits pool. All its stand-ins share it: what one trains on, none tests on."""
     return stratified(digits_pool()[1], (400, 500), "digits")
 
 
