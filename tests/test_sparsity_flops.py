@@ -1,4 +1,4 @@
-"""Costs against the printed ones of Sparsity Winning Twice (Tables 1, 2, A2, A3) and against arithmetic done by hand."""
+"""Costs against the printed ones of Sparsity Winning Twice and against arithmetic done by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks. This package imports no torch: :mod:`replib.models.spec` names a net, :mod:`replib.models.build` makes it."""
+"""Networks: :mod:`replib.models.spec` names a net (no torch), :mod:`replib.models.build` makes it."""
 
 from replib.models.spec import Net, small_dense, weight_shapes
 

@@ -1,7 +1,8 @@
 """Networks as modules: float images in [0, 1] of shape (B, C, H, W) to logits of shape (B, K).
 
-Every net normalises its input itself, so that attacks and their radii live in pixel space. Nothing works in place, no forward pass
-branches on values: all nets run in channels-last memory, under ``torch.func.functional_call`` and under ``torch.compile``.
+Every net normalises its input itself, so that attacks and their radii live in pixel space. Nothing works in place, no
+forward pass branches on values: all nets run in channels-last memory, under ``torch.func.functional_call`` and under
+``torch.compile``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from replib.spec import choose
 
 
 class Normalize(nn.Module):
-    """(x - mean) / std by channel. The constants are buffers that move with the model but are not saved with its weights."""
+    """(x - mean) / std by channel. The constants are buffers that are not saved with the weights."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -35,7 +36,7 @@ def _conv(shape: Sequence[int], stride: int = 1, bias: bool = False) -> nn.Conv2
 
 
 class PreActBlock(nn.Module):
-    """h = relu(BN(x)); conv(relu(BN(conv(h)))) + shortcut, where a projection reads h and the identity reads x (He et al. 2016)."""
+    """conv(relu(BN(conv(h)))) + shortcut, h = relu(BN(x)): a projection reads h, the identity x (He et al. 2016)."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], name: str, stride: int) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class PreActBlock(nn.Module):
 
 
 class PreActResNet(nn.Module):
-    """PreAct-ResNet-18 of Sparsity Winning Twice, WRN-34-10 of Achieving Robustness via Sparsity, and small relatives."""
+    """PreAct-ResNet-18 of Sparsity Winning Twice, WRN-34-10 (Zagoruyko and Komodakis 2016) and small relatives."""
 
     def __init__(self, net: Net, shapes: dict[str, tuple[int, ...]], normalize: Normalize) -> None:
         super().__init__()
@@ -105,7 +106,7 @@ class VGG(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride, "v1.5"), 1x1 convolutions, each with batch norm; submodules are named as in torchvision."""
+    """1x1, 3x3 (with the stride, "v1.5") and 1x1 convolutions with batch norm, named as in torchvision."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], name: str, stride: int) -> None:
         super().__init__()
@@ -125,7 +126,7 @@ class Bottleneck(nn.Module):
 
 
 class BottleneckResNet(nn.Module):
-    """ResNet-50 of Double-Win Lottery Tickets (parameter names of torchvision, so that checkpoints load) and a small relative."""
+    """ResNet-50 of Double-Win Lottery Tickets, named as in torchvision so that checkpoints load, and a relative."""
 
     def __init__(self, net: Net, shapes: dict[str, tuple[int, ...]], normalize: Normalize) -> None:
         super().__init__()
@@ -186,21 +187,20 @@ class DenseNet(nn.Module):
         super().__init__()
         self.normalize = normalize
         self.stem = _conv(shapes["stem.weight"])
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(DenseLayer(shapes, f"stages.{s}.{b}") for b in range(depth)))
-            for s, depth in enumerate(net.depths)
-        )
-        self.transitions = nn.ModuleList(
-            Transition(shapes[f"transitions.{s}.conv.weight"]) for s in range(len(net.depths) - 1)
-        )
+        self.stages = nn.Sequential()
+        for s, depth in enumerate(net.depths):
+            stage = nn.Sequential()
+            if s:
+                stage.add_module("transition", Transition(shapes[f"stages.{s}.transition.conv.weight"]))
+            for b in range(depth):
+                stage.add_module(str(b), DenseLayer(shapes, f"stages.{s}.{b}"))
+            self.stages.append(stage)
         classes, last = shapes["fc.weight"]
         self.bn = nn.BatchNorm2d(last)
         self.fc = nn.Linear(last, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stages[0](self.stem(self.normalize(x)))
-        for transition, stage in zip(self.transitions, self.stages[1:], strict=True):
-            x = stage(transition(x))
+        x = self.stages(self.stem(self.normalize(x)))
         return self.fc(F.relu(self.bn(x)).mean((2, 3)))
 
 
@@ -259,13 +259,13 @@ def build(
 ) -> nn.Module:
     """The module of `net` on the CPU, in training mode, for images of `shape` (C, H, W) and `classes` classes.
 
-    Weights follow PyTorch's default initialisation, drawn from `generator` alone (one draw, which seeds the module's construction): equal
-    generator states give bitwise equal weights and the global generator is left as it was. Convolutions of WRN-34-10 are drawn from a
-    normal law with variance 2 / fan-out, as its authors do. Raises :class:`~replib.spec.ReplibError` if the images are so small that
-    weights of the net would be dead.
+    Weights follow PyTorch's default initialisation, drawn from `generator` alone (one draw, which seeds the module's
+    construction): equal generator states give bitwise equal weights and the global generator is left as it was.
+    Convolutions of WRN-34-10 are drawn from a normal law with variance 2 / fan-out, as its authors do. Raises
+    :class:`~replib.spec.ReplibError` if the images are so small that weights of the net would be dead.
     """
     refuse_dead_weights(net, shape)
-    seed = int(torch.randint(2**62, (1,), generator=generator))
+    seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = _FAMILIES[net.family](net, weight_shapes(net, classes, shape), Normalize(mean, std))
@@ -279,8 +279,9 @@ def build(
 def prunable(model: nn.Module, scope: str = "all") -> dict[str, nn.Parameter]:
     """Weights that a pruning method may remove, by parameter name, in forward order.
 
-    scope "all": matrices and kernels (Sparsity Winning Twice, Adversarial Winning Tickets); "conv": kernels only, so neither the
-    classifier nor another linear layer (Achieving Robustness via Sparsity, Double-Win Lottery Tickets). Biases and batch norm never.
+    scope "all": matrices and kernels (Sparsity Winning Twice, Adversarial Winning Tickets); "conv": kernels only, so
+    neither the classifier nor another linear layer (Achieving Robustness via Sparsity, Double-Win Lottery Tickets).
+    Biases and batch norm never.
     """
     dims = {"all": (2, 4), "conv": (4,)}[choose("scope", scope, ("all", "conv"))]
     return {name: p for name, p in model.named_parameters() if p.ndim in dims and not name.endswith("bias")}

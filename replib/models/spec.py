@@ -1,7 +1,8 @@
 """Which network: the choice (:class:`Net`) and what follows from it by arithmetic, without torch.
 
-Full nets are those of the papers; a ``_small`` relative has the same building blocks with free width and depth, for images of 8x8 to
-28x28 pixels. Everything about a net that planning needs (weight shapes, width scaling) is computed here, so that a plan needs no torch.
+Full nets are those of the papers; a ``_small`` relative has the same building blocks with free width and depth, for
+images of 8x8 to 28x28 pixels. Everything about a net that planning needs (weight shapes, width scaling) is computed
+here, so that a plan needs no torch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from replib.spec import ReplibError, Spec, SpecError, choose, within
 
 @dataclass(frozen=True)
 class Arch:
-    """An architecture: its family of code, default base width and blocks in each stage, and whether these may be changed."""
+    """An architecture: family of code, base width, blocks in each stage, and whether a spec may change these."""
 
     family: str
     width: int
@@ -45,12 +46,13 @@ class Net(Spec):
     """A network.
 
     arch: one of :data:`ARCHS`.
-    width: channels of the first stage (growth rate of a DenseNet, second hidden layer of an MLP); None is the architecture's own.
-    stages, blocks: number of stages and blocks (VGG: convolutions) in each; None is the architecture's own. Only ``_small`` nets take
-        other values of these three.
+    width: channels of the first stage (growth rate of a DenseNet, second hidden layer of an MLP); None is the
+        architecture's own.
+    stages, blocks: number of stages and blocks (VGG: convolutions) in each; None is the architecture's own. Only
+        ``_small`` nets take other values of these three.
     scale: multiplies every width, rounded to whole channels ("Small Dense").
-    channels: explicit channel counts that a pruning method decided. VGG: outputs of every convolution; pre-activation ResNet: inner
-        channels of every block, whose outputs are tied by the shortcuts. Empty for none.
+    channels: explicit channel counts that a pruning method decided. VGG: outputs of every convolution; pre-activation
+        ResNet: inner channels of every block, whose outputs are tied by the shortcuts. Empty for none.
     """
 
     arch: str = "preact_resnet18"
@@ -132,29 +134,28 @@ class Net(Spec):
 
 
 def map_sizes(net: Net, shape: Sequence[int]) -> list[int]:
-    """Side of the smallest map that each stage's convolutions read or write, for images of `shape` (C, H, W). Empty for an MLP."""
+    """Side of the maps of each stage for images of `shape` (C, H, W); empty for an MLP."""
     side = min(shape[1:])
     sizes = []
     if net.imagenet_stem:
-        side = -(-(-(-side // 2)) // 2)
-    for stage in range(1 if net.family == "mlp" else len(net.depths)):
-        if net.family == "mlp":
-            return []
+        side = (side + 3) // 4
+    for stage in range(0 if net.family == "mlp" else len(net.depths)):
         if stage:  # pooling rounds down, a strided convolution rounds up
-            side = side // 2 if net.family in ("vgg", "cnn", "dense") else -(-side // 2)
+            side = side // 2 if net.family in ("vgg", "cnn", "dense") else (side + 1) // 2
         sizes.append(side)
     return sizes
 
 
 def refuse_dead_weights(net: Net, shape: Sequence[int]) -> None:
-    """Raise if some taps of a kernel would see nothing but padding: such weights have zero gradient and their sparsity is free."""
+    """Raise if taps of a kernel would only see padding: such weights have no gradient and their sparsity is free."""
     least = 3 if net.family == "cnn" else 2
     sizes = map_sizes(net, shape)
     if sizes and min(sizes) < least:
         live = sum(s >= least for s in sizes)
         raise ReplibError(
-            f"{net.arch} with {len(sizes)} stages on {shape[1]}x{shape[2]} images ends on maps of {sizes[-1]}x{sizes[-1]}, where most "
-            f"kernel taps only ever see padding; use a `_small` architecture with stages={live} or fewer, or larger images."
+            f"{net.arch} with {len(sizes)} stages on {shape[1]}x{shape[2]} images ends on maps of "
+            f"{sizes[-1]}x{sizes[-1]}, where most kernel taps only ever see padding; use a `_small` architecture with "
+            f"stages={live} or fewer, or larger images."
         )
 
 
@@ -207,13 +208,13 @@ def _dense(net: Net, classes: int, shape: tuple[int, ...]) -> dict[str, tuple[in
     channels = 2 * growth
     out: dict[str, tuple[int, ...]] = {"stem.weight": (channels, shape[0], 3, 3)}
     for s, depth in enumerate(net.depths):
+        if s:
+            out[f"stages.{s}.transition.conv.weight"] = (channels // 2, channels, 1, 1)
+            channels //= 2
         for b in range(depth):
             out[f"stages.{s}.{b}.conv1.weight"] = (4 * growth, channels, 1, 1)
             out[f"stages.{s}.{b}.conv2.weight"] = (growth, 4 * growth, 3, 3)
             channels += growth
-        if s + 1 < len(net.depths):
-            out[f"transitions.{s}.conv.weight"] = (channels // 2, channels, 1, 1)
-            channels //= 2
     return out | {"fc.weight": (classes, channels)}
 
 
@@ -238,15 +239,15 @@ _SHAPES = {"preact": _preact, "vgg": _vgg, "bottleneck": _bottleneck, "dense": _
 
 
 PAPER_SCALES = {0.05: 0.223, 0.1: 0.316, 0.2: 0.448, 0.6: 0.775, 0.8: 0.895}
-"""Width scales by density in the official code of Sparsity Winning Twice; within 0.06 points of the density for PreAct-ResNet-18."""
+"""Width scales by density in the official code of Sparsity Winning Twice: exact to 0.07 points for PreAct-ResNet-18."""
 
 
 def small_dense(net: Net, density: float, classes: int, shape: Sequence[int]) -> Net:
     """`net` with its width scaled so that it holds about `density` times as many convolution and linear weights.
 
-    The scale (three decimals, so that keys stay readable) is the one whose weight count comes nearest; of equally good ones the nearest to
-    sqrt(density). For the two nets of Sparsity Winning Twice (Tables 1 and A2, "Small Dense") the scales are :data:`PAPER_SCALES` where
-    these have the density.
+    The scale (three decimals, so that keys stay readable) is the one whose weight count comes nearest; of equally good
+    ones the nearest to sqrt(density). For the two nets of Sparsity Winning Twice (Tables 1 and A2, "Small Dense") the
+    scales are :data:`PAPER_SCALES` where these have the density.
     """
     within("density", density, 0, 1, low_open=True)
     if net.channels:
@@ -260,7 +261,8 @@ def small_dense(net: Net, density: float, classes: int, shape: Sequence[int]) ->
 
     target = density * count(net.scale)
     scales = [round(net.scale * i / 1000, 6) for i in range(1, 1001)]
-    low, high = 0, len(scales) - 1  # the count never falls as the scale grows: bisect to its last value not above the target
+    # The count never falls as the scale grows: bisect to the last scale whose count is not above the target.
+    low, high = 0, len(scales) - 1
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if count(scales[middle]) <= target else (low, middle - 1)

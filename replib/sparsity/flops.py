@@ -2,12 +2,13 @@
 
 Two accountings:
 
-``exact``: a multiply-add counts as two operations, a convolution costs 2 * nnz * H_out * W_out and a linear layer 2 * nnz for an image.
-    Batch norm, activations and pooling are left out. A training update costs 3 forward passes (the backward pass is two), an attack step
-    2, because it needs the gradient of the input only. Costs are integrated over training with the masks in force.
-``paper``: what reproduces every number of Sparsity Winning Twice (Tables 1, 2, A2 and A3) to the last printed digit but one: each
-    convolution is also multiplied by its number of output channels, linear layers are free, an attack step costs 3, and a network whose
-    masks change is charged for the final ones throughout.
+``exact``: a multiply-add counts as two operations, a convolution costs 2 * nnz * H_out * W_out and a linear layer 2 *
+    nnz for an image. Batch norm, activations and pooling are left out. A training update costs 3 forward passes (the
+    backward pass is two), an attack step 2, because it needs the gradient of the input only. Costs are integrated over
+    training with the masks in force.
+``paper``: what reproduces the costs that Sparsity Winning Twice prints, to one unit of the last digit: each convolution
+    is also multiplied by its number of output channels, linear layers are free, an attack step costs 3, and a network
+    whose masks change is charged for the final ones throughout.
 
 All results are operations (float), not multiply-adds and not scaled by powers of ten.
 """
@@ -26,12 +27,12 @@ ACCOUNTINGS = ("exact", "paper")
 
 Counts = Mapping[str, int]
 History = Sequence[tuple[float, Counts | None]]
-"""Weights per layer over training: (share of training at which these masks came into force, counts or None for dense)."""
+"""Weights per layer over training: (share of training at which masks came into force, counts or None for dense)."""
 
 
 @dataclass(frozen=True)
 class LayerSize:
-    """What a layer's cost depends on: number of weights, output channels, output positions (H * W; 1 for linear), whether it convolves."""
+    """What a layer's cost depends on: weights, output channels, output positions (H * W; 1 for linear), kind."""
 
     weights: int
     channels: int
@@ -40,7 +41,10 @@ class LayerSize:
 
 
 def layer_sizes(model: nn.Module, shape: Sequence[int]) -> dict[str, LayerSize]:
-    """Sizes of all convolution and linear layers by parameter name, from one zero image of `shape` (C, H, W). `model` is left as it was."""
+    """Sizes of all convolution and linear layers by parameter name, for images of `shape` (C, H, W).
+
+    Measured on one zero image; `model` is left as it was.
+    """
     found: dict[str, LayerSize] = {}
 
     def hook(name: str):
@@ -67,20 +71,22 @@ def layer_sizes(model: nn.Module, shape: Sequence[int]) -> dict[str, LayerSize]:
     return {f"{name}.weight": found[f"{name}.weight"] for name, _ in layers if f"{name}.weight" in found}
 
 
-def inference_flops(
-    sizes: Mapping[str, LayerSize], nnz: Counts | None = None, accounting: str = "exact"
-) -> float:
-    """Operations of a forward pass of one image. `nnz`: weights kept by layer; None, or a layer not named in it, is dense."""
+def inference_flops(sizes: Mapping[str, LayerSize], nnz: Counts | None = None, accounting: str = "exact") -> float:
+    """Operations of a forward pass of one image. `nnz`: weights kept by layer; a layer not named is dense."""
     choose("accounting", accounting, ACCOUNTINGS)
     nnz = nnz or {}
     unknown = [name for name in nnz if name not in sizes]
     if unknown:
-        raise ReplibError(f"No layer is called {unknown[0]!r}; count weights by the parameter names of the net that was measured.")
+        raise ReplibError(
+            f"No layer is called {unknown[0]!r}; count weights by the parameter names of the net that was measured."
+        )
     total = 0
     for name, layer in sizes.items():
         kept = nnz.get(name, layer.weights)
         if not 0 <= kept <= layer.weights:
-            raise ReplibError(f"{name} has {layer.weights} weights and cannot keep {kept}; pass counts of this net's masks.")
+            raise ReplibError(
+                f"{name} has {layer.weights} weights and cannot keep {kept}; pass counts of this net's masks."
+            )
         if accounting == "exact":
             total += 2 * kept * layer.positions
         elif layer.conv:
@@ -91,7 +97,8 @@ def inference_flops(
 def passes_per_image(attack_steps: int, accounting: str = "exact", attack_cost: int | None = None) -> int:
     """Forward passes that one image of one update is worth: 3 for the update and `attack_cost` for each attack step.
 
-    `attack_cost` defaults to 2 (exact) and 3 (paper): 33 for PGD-10, 6 for Fast AT and 3 for standard training in the paper.
+    `attack_cost` defaults to 2 (exact) and 3 (paper): 33 for PGD-10, 6 for Fast AT and 3 for standard training in the
+    paper.
     """
     choose("accounting", accounting, ACCOUNTINGS)
     within("attack_steps", attack_steps, 0)
@@ -99,7 +106,7 @@ def passes_per_image(attack_steps: int, accounting: str = "exact", attack_cost: 
 
 
 def mean_inference_flops(sizes: Mapping[str, LayerSize], history: History, accounting: str = "exact") -> float:
-    """Forward cost of one image, averaged over training (exact) or with the final masks (paper). `history` starts at share 0."""
+    """Forward cost of one image: averaged over training (exact), with the final masks (paper)."""
     starts = [start for start, _ in history]
     if not starts or starts[0] != 0 or starts != sorted(starts) or starts[-1] > 1:
         raise ReplibError("A history of masks must start at share 0 and go up to 1 in order; sort its entries by time.")
@@ -124,11 +131,12 @@ def training_flops(
     attack_cost: int | None = None,
     dense_gradient_images: int = 0,
 ) -> float:
-    """Operations of a training: `epochs` passes over `images` training images; evaluation and scoring of weights are left out.
+    """Operations of a training: `epochs` passes over `images` images, without evaluation and scoring of weights.
 
     nnz: weights kept by layer (static masks), None (dense), or a :data:`History` of them (Flying Bird+).
-    dense_gradient_images: images for which gradients of all weights were computed to grow connections (mask updates times batch size);
-        each adds one dense minus one sparse forward pass (Evci et al. 2020). Ignored by the paper's accounting.
+    dense_gradient_images: images for which gradients of all weights were computed to grow connections (mask updates
+        times batch size); each adds one dense minus one sparse forward pass (Evci et al. 2020). Ignored by the paper's
+        accounting.
     """
     within("images", images, 0)
     within("epochs", epochs, 0)
@@ -152,7 +160,7 @@ def robust_bird_flops(
     accounting: str = "exact",
     attack_cost: int | None = None,
 ) -> float:
-    """Operations of Robust Bird: a dense search of `search_epochs` (standard training by default), then sparse adversarial training.
+    """Operations of Robust Bird: a dense search (standard training by default), then sparse adversarial training.
 
     The paper charges 50 search epochs, whenever the ticket was found.
     """

@@ -1,7 +1,7 @@
 """Masks: which weights exist. ``dict[str, BoolTensor]`` by parameter name, True where a weight is kept.
 
-All selections keep an exact number of weights and break ties by position, lower flat index first: threshold rules mis-count by one, and
-by thousands where scores are equal.
+All selections keep an exact number of weights and break ties by position, lower flat index first: threshold rules
+mis-count by one, and by thousands where scores are equal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ Masks = dict[str, Tensor]
 def _order(score: Tensor, descending: bool) -> Tensor:
     flat = score.detach().flatten()
     if torch.isnan(flat).any():
-        raise ReplibError("Scores contain NaN, so weights cannot be ranked; look for diverged training or a zero division.")
+        raise ReplibError(
+            "Scores contain NaN, so weights cannot be ranked; look for diverged training or a zero division."
+        )
     return torch.sort(flat, descending=descending, stable=True).indices
 
 
@@ -64,8 +66,8 @@ def _split(flat: Tensor, like: Mapping[str, Tensor | Sequence[int]]) -> Masks:
 def global_top(scores: Mapping[str, Tensor], density: float, *, paper_compat_threshold: bool = False) -> Masks:
     """Masks that keep the round(density * N) largest of all N scores, pooled over layers.
 
-    With `paper_compat_threshold` the rule of the official code of Sparsity Winning Twice: keep what exceeds the score of rank
-    int((1 - density) * N) from below, which keeps one weight less and drops all ties with it.
+    With `paper_compat_threshold` the rule of the official code of Sparsity Winning Twice: keep what exceeds the score
+    of rank int((1 - density) * N) from below, which keeps one weight less and drops all ties with it.
     """
     within("density", density, 0, 1)
     pooled = _pooled(scores)
@@ -86,10 +88,8 @@ def layerwise_top(scores: Mapping[str, Tensor], counts: Mapping[str, int]) -> Ma
     return {name: keep_top(score, counts[name]) for name, score in scores.items()}
 
 
-def random_masks(
-    shapes: Mapping[str, Sequence[int]], counts: Mapping[str, int], generator: torch.Generator
-) -> Masks:
-    """Masks with exactly `counts[name]` ones at uniformly random positions of each layer, drawn in the order of `shapes`."""
+def random_masks(shapes: Mapping[str, Sequence[int]], counts: Mapping[str, int], generator: torch.Generator) -> Masks:
+    """Masks with exactly `counts[name]` ones at random positions of each layer, drawn in the order of `shapes`."""
     return {name: _random(tuple(shape), counts[name], generator) for name, shape in shapes.items()}
 
 
@@ -110,9 +110,7 @@ def _random(shape: tuple[int, ...], k: int, generator: torch.Generator) -> Tenso
 
 def shuffle_layerwise(masks: Masks, generator: torch.Generator) -> Masks:
     """Masks with the counts of each layer at random positions (control for saliency methods)."""
-    return {
-        name: _random(tuple(m.shape), int(m.sum()), generator).to(m.device) for name, m in masks.items()
-    }
+    return {name: _random(tuple(m.shape), int(m.sum()), generator).to(m.device) for name, m in masks.items()}
 
 
 def shuffle_global(masks: Masks, generator: torch.Generator) -> Masks:
@@ -144,7 +142,9 @@ def density(masks: Masks) -> float:
 def _same_layers(a: Masks, b: Masks) -> None:
     shapes = [{name: tuple(m.shape) for name, m in masks.items()} for masks in (a, b)]
     if shapes[0] != shapes[1]:
-        raise ReplibError("Two masks of different layers or shapes cannot be compared; take both from the same net and scope.")
+        raise ReplibError(
+            "Two masks of different layers or shapes cannot be compared; take both from the same net and scope."
+        )
 
 
 def hamming(a: Masks, b: Masks) -> int:
@@ -159,7 +159,7 @@ def relative_hamming(a: Masks, b: Masks) -> float:
 
 
 def hamming_similarity(a: Sequence[Masks], b: Sequence[Masks]) -> np.ndarray:
-    """Matrix of 1 - relative Hamming distance for each pair of `a` and `b`, shape (len(a), len(b)), from one matrix product."""
+    """1 - relative Hamming distance of each pair of `a` and `b`, shape (len(a), len(b)), from one matrix product."""
     for masks in (*a, *b):
         _same_layers(a[0], masks)
     rows, columns = (torch.stack([_pooled(m) for m in side]).double() for side in (a, b))
@@ -168,7 +168,7 @@ def hamming_similarity(a: Sequence[Masks], b: Sequence[Masks]) -> np.ndarray:
 
 
 def iou(a: Masks, b: Masks) -> float:
-    """Intersection over union of the kept weights; 1 if both are empty ("relative similarity" of Double-Win Lottery Tickets)."""
+    """Intersection over union of the kept weights, 1 if both are empty: Double-Win's "relative similarity"."""
     _same_layers(a, b)
     both = sum(int((a[name] & b[name]).sum()) for name in a)
     either = sum(int((a[name] | b[name]).sum()) for name in a)
@@ -181,7 +181,7 @@ def chance_similarity(density_a: float, density_b: float) -> float:
 
 
 def chance_iou(density_a: float, density_b: float) -> float:
-    """Intersection over union of two large independent random masks; density / (2 - density) if both are equally dense."""
+    """Intersection over union of two large independent random masks: d / (2 - d) at equal density d."""
     both = density_a * density_b
     either = density_a + density_b - both
     return both / either if either else 1.0
@@ -190,10 +190,11 @@ def chance_iou(density_a: float, density_b: float) -> float:
 def projector(
     params: Mapping[str, Tensor], masks: Masks, optimizer: torch.optim.Optimizer | None = None
 ) -> Callable[[], None]:
-    """A function that zeroes, in place, removed weights and what `optimizer` remembers of them (momentum, Adam's moments).
+    """A function that zeroes, in place, removed weights and their optimizer state (momentum, Adam's moments).
 
-    To be called after every optimizer step: momentum left behind would revive a removed weight one step later. The masks are copied as
-    floats once, so make a new projector whenever they change. All layers go in one multi-tensor multiplication.
+    To be called after every optimizer step: momentum left behind would revive a removed weight one step later. The
+    masks are copied as floats once, so make a new projector whenever they change. All layers go in one multi-tensor
+    multiplication.
     """
     weights = [params[name] for name in masks]
     floats = [masks[name].to(w) for name, w in zip(masks, weights, strict=True)]
@@ -229,6 +230,8 @@ def unpack(packed: Mapping[str, np.ndarray], shapes: Mapping[str, Iterable[int]]
         shape = tuple(shapes[name])
         n = int(np.prod(shape))
         if len(bits) != -(-n // 8):
-            raise ReplibError(f"Packed mask {name} holds {len(bits)} bytes, which is not a mask of shape {shape}; redo its job.")
+            raise ReplibError(
+                f"Packed mask {name} holds {len(bits)} bytes, which is not a mask of shape {shape}; redo its job."
+            )
         out[name] = torch.from_numpy(np.unpackbits(bits, count=n).astype(bool)).view(shape)
     return out

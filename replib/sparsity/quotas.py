@@ -1,7 +1,7 @@
 """How a global density is shared among layers. Pure functions of layer shapes, in float64, without torch.
 
-A *density* is the share of weights kept, a *quota* the number of weights kept in a layer. All rules return densities d with
-sum(d * n) = density * sum(n); :func:`quotas` rounds them to whole weights that add up exactly.
+A *density* is the share of weights kept, a *quota* the number of weights kept in a layer. All rules return densities d
+with sum(d * n) = density * sum(n); :func:`quotas` rounds them to whole weights that add up exactly.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from replib.spec import choose, within
+from replib.spec import ReplibError, choose, within
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -29,22 +29,29 @@ def uniform(shapes: Shapes, density: float) -> np.ndarray:
 def uniform_dense_first(shapes: Shapes, density: float) -> np.ndarray:
     """First layer dense, one density for the others (Evci et al. 2020, "uniform").
 
-    Departs: RigL leaves the other layers at `density` and so exceeds it; here the total is kept.
+    Departs: RigL leaves the other layers at `density` and so exceeds it; here the total is kept. Raises
+    :class:`~replib.spec.ReplibError` if the first layer alone exceeds it.
     """
     n = sizes(shapes)
+    if n[0] > density * n.sum():
+        raise ReplibError(
+            f"The first layer alone has {n[0]:.0f} weights, more than density {density:g} leaves for the whole net; "
+            f"choose another rule or a density of at least {n[0] / n.sum():.4g}."
+        )
     return _spread(n, np.r_[np.inf, np.ones(len(n) - 1)], density)
 
 
 def er(shapes: Shapes, density: float) -> np.ndarray:
-    """Erdős-Rényi: density proportional to (inputs + outputs) / (inputs * outputs), capped at 1 (Mocanu et al. 2018)."""
+    """Erdős-Rényi: density proportional to (inputs + outputs) / (inputs * outputs), at most 1 (Mocanu et al. 2018)."""
     ratio = np.array([(shape[0] + shape[1]) / (shape[0] * shape[1]) for shape in shapes.values()])
     return _spread(sizes(shapes), ratio, density)
 
 
 def erk(shapes: Shapes, density: float) -> np.ndarray:
-    """Erdős-Rényi-kernel: density proportional to the sum over the product of all dimensions, capped at 1 (Evci et al. 2020).
+    """Erdős-Rényi-kernel: density proportional to sum / product of all dimensions, capped at 1 (Evci et al. 2020).
 
-    Departs: the official code of Sparsity Winning Twice searches the factor and does not handle layers that saturate; here the sum is exact.
+    Departs: the official code of Sparsity Winning Twice searches the factor and does not handle layers that saturate;
+    here the sum is exact.
     """
     ratio = np.array([sum(shape) / math.prod(shape) for shape in shapes.values()])
     return _spread(sizes(shapes), ratio, density)
@@ -53,8 +60,8 @@ def erk(shapes: Shapes, density: float) -> np.ndarray:
 def _spread(n: np.ndarray, ratio: np.ndarray, density: float) -> np.ndarray:
     """min(1, eps * ratio) with eps such that density * sum(n) weights remain.
 
-    Layers are made dense one round at a time, those with the largest ratio first, because a layer that saturates hands its share to the
-    others and may saturate them too.
+    Layers are made dense one round at a time, those with the largest ratio first, because a layer that saturates hands
+    its share to the others and may saturate them too.
     """
     full = np.isinf(ratio)
     finite = np.where(full, 0.0, ratio)
@@ -69,8 +76,8 @@ def _spread(n: np.ndarray, ratio: np.ndarray, density: float) -> np.ndarray:
 def igq_force(n: np.ndarray, density: float) -> float:
     """Force F > 0 with sum(n / (1 + F n)) = density * sum(n), by bisection in log F; 0 at density 1.
 
-    The left side falls strictly from sum(n) to 0, so the root is unique. Bracket: the smallest and largest layers bound the density at a
-    force, and the left side is below len(n) / F.
+    The left side falls strictly from sum(n) to 0, so the root is unique. Bracket: the smallest and largest layers bound
+    the density at a force, and the left side is below len(n) / F.
     """
     if density == 1:
         return 0.0
@@ -98,7 +105,7 @@ RULES = {"uniform": uniform, "uniform_dense_first": uniform_dense_first, "er": e
 
 
 def largest_remainder(values: Sequence[float] | np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers (int64) next to `values` that sum to `total`: all rounded down, then the largest remainders up, earlier first.
+    """Whole numbers (int64) that sum to `total`: `values` rounded down, the largest remainders up, earlier first.
 
     Raises ValueError if `total` cannot be reached by rounding each value up or down.
     """
@@ -109,7 +116,10 @@ def largest_remainder(values: Sequence[float] | np.ndarray, total: int) -> np.nd
     missing = int(total) - int(floor.sum())
     part = values - floor
     if not 0 <= missing <= np.count_nonzero(part):
-        raise ValueError(f"{len(values)} values with sum {values.sum():.6g} cannot be rounded to the total {total}; pass their rounded sum.")
+        raise ValueError(
+            f"{len(values)} values with sum {values.sum():.6g} cannot be rounded to the total {total}; "
+            f"pass their rounded sum."
+        )
     floor[np.argsort(-part, kind="stable")[:missing]] += 1
     return floor
 
