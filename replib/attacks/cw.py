@@ -1,4 +1,4 @@
-"""The l2 attack of Carlini and Wagner, S&P 2017, section VI-A, in the shape that Sparsity Winning Twice (appendix A3) used."""
+"""The l2 attack of Carlini and Wagner, S&P 2017, section VI-A, as Sparsity Winning Twice (appendix A3) used it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ _SHRINK = 0.999999  # keeps atanh finite for pixels that are exactly 0 or 1
 def carlini_wagner(model: nn.Module, x: Tensor, y: Tensor, attack: CW) -> Tensor:
     """The misclassified iterate closest to `x` in l2 per sample, and `x` itself where none was found. Shape of `x`.
 
-    Minimises ``|x_adv - x|^2 + c max(margin + confidence, 0)`` over w, x_adv = (tanh(v + w) + 1) / 2, with Adam. Needs no random
-    numbers. `model` must already be in eval() with gradients off for its parameters (`replib.attacks.pgd.perturb` does that).
+    Minimises ``|x_adv - x|^2 + c max(margin + confidence, 0)`` over w, x_adv = (tanh(v + w) + 1) / 2, with Adam. Needs
+    no random numbers. `model` must already be in eval() with gradients off for its parameters
+    (`replib.attacks.pgd.perturb` does that).
 
-    Departs: no early abort. The released implementation stops a whole batch when the *batch's* loss stalls, which makes the result of
-    one image depend on its neighbours and on the batch size.
+    Departs: no early abort. The released implementation stops a whole batch when the *batch's* loss stalls, which makes
+    the result of one image depend on its neighbours and on the batch size.
     """
     v = torch.atanh(_SHRINK * (2 * x - 1))
     anchor = (torch.tanh(v) + 1) / 2

@@ -14,9 +14,10 @@ _NORMS = {"linf": "Linf", "l2": "L2"}
 def autoattack(model: nn.Module, x: Tensor, y: Tensor, attack: AutoAttack, generator: torch.Generator) -> Tensor:
     """Images that some member of the ensemble broke, and `x` where none did. Shape of `x`.
 
-    The ensemble seeds torch's global generator; it gets a seed drawn from `generator` and the global state is put back. With fewer than
-    ten classes the targeted members try all K - 1 others. Raises :class:`~replib.spec.ReplibError` without the package, and for K < 4,
-    where the targeted loss (third and fourth largest logit) is undefined.
+    The ensemble seeds torch's global generator; it gets a seed drawn from `generator` and the global state is put
+    back. With fewer than ten classes the targeted members try all K - 1 others. Raises
+    :class:`~replib.spec.ReplibError` without the package, and for K < 4, where the targeted loss (third and fourth
+    largest logit) is undefined.
     """
     try:
         import pyautoattack  # optional dependency
@@ -26,8 +27,8 @@ def autoattack(model: nn.Module, x: Tensor, y: Tensor, attack: AutoAttack, gener
         classes = model(x[:1]).shape[1]
     if classes < 4 and attack.members not in (("apgd-ce",), ("square",), ("apgd-ce", "square")):
         raise ReplibError(
-            f"AutoAttack needs at least 4 classes for its targeted losses but the net has {classes}; use suite = 'custom' with "
-            "members = ('apgd-ce', 'square')."
+            f"AutoAttack needs at least 4 classes for its targeted losses but the net has {classes}; "
+            "use suite = 'custom' with members = ('apgd-ce', 'square')."
         )
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -43,12 +43,13 @@ def evaluate(
 ) -> Evaluation:
     """The :class:`Evaluation` of `model` on images `x` (N, C, H, W) with classes `y` (N,), clean or under `attack`.
 
-    `x` is uint8 (scaled by 1/255 here) or float in [0, 1]. With `surrogate` the images are crafted on that net and shown to `model`
-    (transfer "from unseen"; swap the two for "on unseen"). The attack's random numbers come from one CPU generator seeded with `seed`,
-    so the starts do not depend on the device. `device` defaults to that of the model. Flags of both nets are restored.
+    `x` is uint8 (scaled by 1/255 here) or float in [0, 1]. With `surrogate` the images are crafted on that net and
+    shown to `model` (transfer "from unseen"; swap the two for "on unseen"). The attack's random numbers come from one
+    CPU generator seeded with `seed`, so the starts do not depend on the device. `device` defaults to that of the
+    model and must hold both nets. Flags of both nets are restored.
 
-    Raises :class:`~replib.spec.ReplibError` for images outside [0, 1], which mean that somebody normalised them before the net did,
-    and for an empty set.
+    Raises :class:`~replib.spec.ReplibError` for images outside [0, 1], which mean that somebody normalised them before
+    the net did, and for an empty set.
     """
     if len(x) == 0 or len(x) != len(y):
         raise ReplibError(
@@ -56,7 +57,8 @@ def evaluate(
         )
     if x.is_floating_point() and not (x.amin() >= 0 and x.amax() <= 1):
         raise ReplibError(
-            f"Images must lie in [0, 1] but span [{x.amin():.3g}, {x.amax():.3g}]; pass raw pixels, the net's first layer normalises."
+            f"Images must lie in [0, 1] but span [{x.amin():.3g}, {x.amax():.3g}]; "
+            "pass raw pixels, the net's first layer normalises."
         )
     device = torch.device(device) if device is not None else next(model.parameters(), x).device
     generator = torch.Generator().manual_seed(seed)

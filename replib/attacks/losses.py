@@ -13,7 +13,7 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Logit of the true class minus the largest other logit, (B,); at most 0 where the sample is misclassified (or tied)."""
+    """Logit of the true class minus the largest other logit, (B,); at most 0 where the sample is misclassified."""
     logits = _wide(logits)
     column = y.view(-1, 1)
     others = logits.scatter(1, column, -torch.inf)

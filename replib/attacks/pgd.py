@@ -36,12 +36,15 @@ def perturb(
 ) -> Tensor:
     """Adversarial images x_adv, detached, with the shape, dtype and device of `x` and values in [0, 1].
 
-    All randomness of the attack comes from `generator`, drawn on the generator's own device: a CPU generator gives the same start on
-    every device and in every memory format. (Dropout, where a net has it and is in train(), draws from torch's global generator.)
-    A net in train() is handled as ``attack.bn`` says; flags and ``requires_grad`` are restored, parameters and their ``.grad`` are
-    not touched. Sums over the batch are used, so that in eval() an image's perturbation does not depend on its neighbours.
+    All randomness of the attack comes from `generator`, drawn on the generator's own device: a CPU generator gives the
+    same start on every device and in every memory format. (Dropout, where a net has it and is in train(), draws from
+    torch's global generator.) A net in train() is handled as ``attack.bn`` says, CW and AutoAttack always use eval();
+    flags and ``requires_grad`` are restored, parameters and their ``.grad`` are not touched. Losses are summed over the
+    batch, so that in eval() an image's perturbation does not depend on its neighbours. With restarts, the start that
+    gives the smallest margin counts, image by image.
 
-    `loss` replaces the objective of PGD and FGSM. Raises :class:`~replib.spec.ReplibError` for integer images or a missing generator.
+    `loss` replaces the objective of PGD and FGSM. Raises :class:`~replib.spec.ReplibError` for integer images or a
+    missing generator.
     """
     if not x.is_floating_point():
         raise ReplibError(f"Attacks need float images in [0, 1] but got {x.dtype}; divide uint8 images by 255.")
@@ -64,10 +67,10 @@ def perturb(
 
 @contextmanager
 def attacking(model: nn.Module, bn: str) -> Iterator[None]:
-    """Inside, only inputs get gradients and BatchNorm behaves as `bn` says; all flags are restored, also after an error."""
+    """Inside, only inputs get gradients and BatchNorm does what `bn` says; flags are restored, also after an error."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     training = [m for m in model.modules() if m.training] if bn == "eval" else []
-    # A BatchNorm in train() that does not track uses batch statistics and leaves every buffer alone, the counter included.
+    # A BatchNorm in train() that does not track uses batch statistics and leaves every buffer alone, counter included.
     tracking = (
         [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
         if bn == "train_frozen_stats"
@@ -113,7 +116,7 @@ def _pgd(
 def _ascend_linf(
     model: nn.Module, x: Tensor, y: Tensor, attack: PGD, generator: torch.Generator | None, objective: Objective
 ) -> Tensor:
-    # Ball and box are both axis-aligned, so their intersection is one interval per pixel and projecting on it is one clamp.
+    # Ball and box are both axis-aligned: their intersection is one interval per pixel, projecting on it is one clamp.
     low, high = (x - attack.eps).clamp_(min=0), (x + attack.eps).clamp_(max=1)
     x_adv = x.clone()
     if attack.start == "random":

@@ -18,12 +18,13 @@ class Attack(Spec):
 
 @dataclass(frozen=True)
 class PGD(Attack):
-    """Projected gradient ascent, Madry et al., ICLR 2018. The last iterate counts, as in the papers; no best-loss tracking.
+    """Projected gradient ascent, Madry et al., ICLR 2018. The last iterate counts, as in the papers, not the best one.
 
-    `bn` says how a net that is in train() runs while it is attacked: ``"train"`` leaves it so (batch statistics, running statistics
-    updated by every forward of the attack, as in the released code of Sparsity Winning Twice and of Double-Win Lottery Tickets),
-    ``"eval"`` switches to running statistics, ``"train_frozen_stats"`` uses batch statistics and leaves the running ones alone.
-    A net in eval() is always attacked in eval(). ``loss="margin"`` with ``norm="linf"`` is the bounded variant of CW.
+    `bn` says how a net that is in train() runs while it is attacked: ``"train"`` leaves it so (batch statistics;
+    running statistics updated by every forward of the attack, as in the released code of Sparsity Winning Twice and of
+    Double-Win Lottery Tickets), ``"eval"`` switches to running statistics, ``"train_frozen_stats"`` uses batch
+    statistics and leaves the running ones alone. A net in eval() is always attacked in eval(). ``loss="margin"`` with
+    ``norm="linf"`` is the bounded variant of CW.
     """
 
     eps: float
@@ -42,13 +43,14 @@ class PGD(Attack):
         within("PGD.restarts", self.restarts, 1)
         if self.restarts > 1 and self.start == "zero":
             raise SpecError(
-                f"PGD.restarts = {self.restarts} repeats one and the same attack when start = 'zero'; use start = 'random'."
+                f"PGD.restarts = {self.restarts} repeats one and the same attack when start = 'zero'; "
+                "use start = 'random'."
             )
 
 
 @dataclass(frozen=True)
 class FGSM(Attack):
-    """One signed step from a random start (FGSM-RS), Wong, Rice and Kolter, ICLR 2020. ``start="zero", step=1`` is plain FGSM.
+    """One signed step from a random start (FGSM-RS), Wong et al., ICLR 2020. ``start="zero", step=1`` is plain FGSM.
 
     ``bn="eval"`` is what the released code of Sparsity Winning Twice does; the code of Wong et al. attacks in train().
     """
@@ -67,7 +69,8 @@ class FGSM(Attack):
 class CW(Attack):
     """Unconstrained l2 attack of Carlini and Wagner, S&P 2017; defaults: appendix A3 of Sparsity Winning Twice.
 
-    There is no bound on the perturbation: accuracy under CW says how often the optimiser failed, not robustness inside a ball.
+    There is no bound on the perturbation: accuracy under CW says how often the optimiser failed, not robustness
+    inside a ball.
     """
 
     search_steps: int = 1
@@ -102,6 +105,6 @@ class AutoAttack(Attack):
             choose("AutoAttack.members", member, MEMBERS)
         if (self.suite == "custom") != bool(self.members):
             raise SpecError(
-                f"AutoAttack.members = {self.members!r} and AutoAttack.suite = {self.suite!r} contradict each other; name "
-                "members with suite = 'custom' only."
+                f"AutoAttack.members = {self.members!r} and AutoAttack.suite = {self.suite!r} contradict; "
+                "name members with suite = 'custom' only."
             )

@@ -1,0 +1,98 @@
+"""Agreement with other people's code: foolbox image by image, and a published robust net on real pictures."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from replib.attacks import CW, PGD, AutoAttack
+from replib.attacks.evaluate import evaluate
+from replib.attacks.pgd import perturb
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5)
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def batch(net):
+    x = torch.rand(24, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    return x, net(x).argmax(dim=1)
+
+
+@pytest.mark.parametrize("steps", [1, 10, 20])
+def test_pgd_linf_equals_foolbox(net, batch, steps):
+    foolbox = pytest.importorskip("foolbox")
+    x, y = batch
+    theirs = foolbox.attacks.LinfPGD(rel_stepsize=0.25, steps=steps, random_start=False)
+    expected, _, _ = theirs(foolbox.PyTorchModel(net, bounds=(0, 1), device="cpu"), x, y, epsilons=0.1)
+    ours = perturb(net, x, y, PGD(0.1, steps=steps, step=0.25, start="zero"))
+    assert (ours - x).abs().max() > 0.02
+    torch.testing.assert_close(ours, expected, atol=1e-6, rtol=0)
+
+
+def test_pgd_l2_equals_foolbox_away_from_the_box(net, batch):
+    foolbox = pytest.importorskip("foolbox")
+    x, y = batch[0] * 0.4 + 0.3, batch[1]
+    theirs = foolbox.attacks.L2PGD(rel_stepsize=0.25, steps=10, random_start=False)
+    expected, _, _ = theirs(foolbox.PyTorchModel(net, bounds=(0, 1), device="cpu"), x, y, epsilons=0.3)
+    ours = perturb(net, x, y, PGD(0.3, norm="l2", start="zero"))
+    assert (ours - x).flatten(1).norm(dim=1).max() > 0.29
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("c", "search_steps"), [(0.1, 1), (5.0, 1), (1.0, 4)])
+def test_cw_equals_foolbox(net, batch, c, search_steps):
+    foolbox = pytest.importorskip("foolbox")
+    x, y = batch
+    theirs = foolbox.attacks.L2CarliniWagnerAttack(
+        binary_search_steps=search_steps, steps=100, stepsize=0.01, initial_const=c, confidence=0, abort_early=False
+    )
+    expected, _, _ = theirs(foolbox.PyTorchModel(net, bounds=(0, 1), device="cpu"), x, y, epsilons=None)
+    ours = perturb(net, x, y, CW(search_steps=search_steps, c=c, iterations=100, lr=0.01))
+    broken = (expected != 0).flatten(1).any(dim=1)  # foolbox gives failures back as black images
+    expected[~broken] = x[~broken]
+    distances = [(images - x).flatten(1).norm(dim=1) for images in (ours, expected)]
+    assert torch.equal(distances[0] > 0, broken)
+    torch.testing.assert_close(*distances, atol=2e-3, rtol=2e-2)
+
+
+def cifar10_test_images(count):
+    folder = Path(os.environ.get("REPLIB_DATA", "data")) / "cifar-10-batches-py"
+    if not (folder / "test_batch").exists():
+        pytest.skip(f"no CIFAR-10 in {folder}; set REPLIB_DATA to a folder that holds cifar-10-batches-py")
+    with (folder / "test_batch").open("rb") as file:
+        content = pickle.load(file, encoding="bytes")
+    x = torch.from_numpy(np.asarray(content[b"data"][:count])).view(-1, 3, 32, 32)
+    return x, torch.tensor(content[b"labels"][:count])
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_published_robust_net_on_real_pictures():
+    """A robust CIFAR-10 ResNet-18 by the authors of AutoAttack: our PGD-20 beside their APGD on cross-entropy."""
+    package = pytest.importorskip("pyautoattack")
+    from pyautoattack.examples.resnet import ResNet18
+
+    x, y = cifar10_test_images(200)
+    net = ResNet18()
+    folder = Path(package.__file__).parent / "examples"
+    net.load_state_dict(torch.load(folder / "model_test.pt", weights_only=True, map_location="cpu"))
+    eps = 8 / 255
+    clean = evaluate(net, x, y, batch=100)
+    ours = evaluate(net, x, y, PGD(eps, steps=20), batch=100)
+    theirs = evaluate(net, x, y, AutoAttack(eps, suite="custom", members=("apgd-ce",)), batch=100)
+    print(f"clean {clean.accuracy:.1f}, PGD-20 {ours.accuracy:.1f}, APGD-CE {theirs.accuracy:.1f}")
+    assert clean.accuracy > 75
+    assert theirs.accuracy <= ours.accuracy <= theirs.accuracy + 4
+    assert ours.accuracy > 40
