@@ -1,4 +1,4 @@
-"""Missing and damaged files are named with their remedy; real files, where there are some, become the published splits."""
+"""Missing and damaged files are named with their remedy; real files, if present, become the published splits."""
 
 from __future__ import annotations
 
