@@ -1,0 +1,308 @@
+"""Claims of "Achieving Adversarial Robustness via Sparsity" (2020) as conditions on its tables. Clean and
+adversarial: the two accuracies; base: the dense network; IWI: inverse weights inheritance.
+
+Rows that the printed text lacks use these words:
+
+- table_1 with variant retraining=none: the pruned networks before retraining.
+- table_2: settings "LUP-rand", "GUP-rand", "FP-rand", "NS-rand" (the inherited twins are the rows of table_1).
+- figure_2, figure_3, figure_4: near_zero_share, mean_abs_weight (unpruned weights); the same settings as in the
+  tables.
+- table_3: setting "Few-shot Ticket" beside "Winning Ticket". table_4: training_flops_e17 of "Baseline" and of
+  "Inverse Weights Inheritance", the latter with ticket search and ticket training counted.
+- theorem_2: log_norm_product (sum of logarithms of the layers' norms) and adversarial_accuracy, any settings, one
+  structure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from replib.claims.conditions import Condition, above, below, rank_correlation, stack
+from replib.claims.table import ANY, Cell, MissingResult, Table
+
+AUTOMATIC = ("LUP", "GUP", "NS")
+METHODS = (*AUTOMATIC, "FP")
+TWINS = tuple(f"{m}-rand" for m in METHODS)
+TICKET, IWI, FEW = "Winning Ticket", "Inverse Weights Inheritance", "Few-shot Ticket"
+SETTINGS = ("Baseline", *METHODS, *TWINS, TICKET, IWI, FEW)
+CLEAN, ADVERSARIAL = "clean_accuracy", "adversarial_accuracy"
+BOTH = (CLEAN, ADVERSARIAL)
+SHORT = {CLEAN: "clean accuracy", ADVERSARIAL: "adversarial accuracy"}
+NEAR_ZERO = "near_zero_share"
+
+
+def _place(exhibit: str, pair: tuple[str, str]) -> dict[str, str]:
+    return {"exhibit": exhibit, "dataset": pair[0], "architecture": pair[1]}
+
+
+def _rows(t: Table, metric: str, place: dict[str, str], settings: tuple[str, ...] = METHODS) -> list[Cell]:
+    return [c for m in settings for c in t.find(metric, setting=m, **place)]
+
+
+def _sum(t: Table, cell: Cell) -> np.ndarray:
+    return t.same_row(cell, CLEAN) + t.same_row(cell, ADVERSARIAL)
+
+
+def _base(t: Table, place: dict[str, str], metric: str) -> np.ndarray:
+    return t.get("Baseline", 0, metric, **place)
+
+
+def iwi_small_matches_large(t: Table) -> list[Condition]:
+    """Per architecture the best adversarial accuracy with at most half the weights is no lower than the base; of all
+    cells more than a quarter lies above the base."""
+    out, higher = [], []
+    for pair in t.pairs(ADVERSARIAL, exhibit="table_1", setting="Baseline"):
+        place = _place("table_1", pair)
+        cells = _rows(t, ADVERSARIAL, place)
+        small = [c for c in cells if c.sparsity >= 50]
+        if not small:
+            raise MissingResult(
+                f"no network with half the weights of {' '.join(pair)} in table_1; run a ratio of at least 50 %."
+            )
+        base = _base(t, place, ADVERSARIAL)
+        higher += [t.at(c) > base for c in cells]
+        lead = stack([t.at(c) for c in small]).max(axis=0) - base
+        name = f"adversarial accuracy, best network with at most half the weights minus base, {' '.join(pair)}"
+        out.append(above(name, lead, measure="accuracy", strict=False))
+    return [*out, above("share of networks above their base", stack(higher).mean(axis=0), 0.25)]
+
+
+def iwi_retraining_helps(t: Table) -> list[Condition]:
+    """The share of networks for which retraining raises both accuracies is above one half."""
+    better = []
+    for pair in t.pairs(ADVERSARIAL, exhibit="table_1", setting="Baseline"):
+        place = _place("table_1", pair)
+        for m in METHODS:
+            for bare in t.find(ADVERSARIAL, setting=m, variant={"retraining": "none"}, **place):
+                full = t.cell(m, bare.sparsity, ADVERSARIAL, **place)
+                gains = [t.same_row(full, k) - t.same_row(bare, k) for k in BOTH]
+                better.append(stack(gains).min(axis=0) > 0)
+    if not better:
+        raise MissingResult(
+            "networks before retraining are missing in table_1; evaluate them (variant retraining=none)."
+        )
+    return [above("share of networks that gain in both accuracies", stack(better).mean(axis=0), 0.5)]
+
+
+def iwi_gup_stable_fp_poor(t: Table) -> list[Condition]:
+    """At the greatest ratio the sum of both accuracies is highest for GUP and lowest for FP, and GUP stays near its
+    base.
+
+    "Keeps high accuracy" is read as at most two declared margins (one per accuracy) below the base.
+    """
+    out = []
+    for pair in t.pairs(ADVERSARIAL, exhibit="table_1", setting="Baseline"):
+        place, where = _place("table_1", pair), " ".join(pair)
+        cells = _rows(t, ADVERSARIAL, place)
+        top = max((c.sparsity for c in cells), default=None)
+        sums = {c.setting: _sum(t, c) for c in cells if c.sparsity == top}
+        if "GUP" not in sums or len(sums) < 2:
+            raise MissingResult(f"GUP and another method are needed at one ratio on {where}; run table_1.")
+        rest = stack([v for m, v in sums.items() if m != "GUP"]).max(axis=0)
+        name = f"clean plus adversarial accuracy at {top:g} %, {where}"
+        out.append(above(f"{name}, GUP minus best other", sums["GUP"] - rest, measure="accuracy"))
+        if "FP" in sums:
+            rest = stack([v for m, v in sums.items() if m != "FP"]).min(axis=0)
+            out.append(above(f"{name}, worst other minus FP", rest - sums["FP"], measure="accuracy"))
+        kept = sums["GUP"] - sum(_base(t, place, k) for k in BOTH)
+        out.append(above(f"{name}, GUP minus base", kept, -2 * t.margin, measure="accuracy", strict=False))
+    return out
+
+
+def iwi_lup_ns_drop_late(t: Table) -> list[Condition]:
+    """For LUP and NS the drop of both accuracies together is greatest at the greatest ratio that was run, and at the
+    last ratio below 90 % neither accuracy has dropped by more than the declared margin (our reading of
+    "noticeably")."""
+    out = []
+    for pair in t.pairs(ADVERSARIAL, exhibit="table_1", setting="Baseline"):
+        place, where = _place("table_1", pair), " ".join(pair)
+        for m in ("LUP", "NS"):
+            cells = sorted(_rows(t, ADVERSARIAL, place, (m,)), key=lambda c: c.sparsity)
+            if len(cells) < 2:
+                raise MissingResult(f"{m} needs two ratios on {where}; run table_1.")
+            sums = [_sum(t, c) for c in cells]
+            worst = stack(sums[:-1]).min(axis=0) - sums[-1]
+            name = f"clean plus adversarial accuracy of {m}, worst lower ratio minus {cells[-1].sparsity:g} %, {where}"
+            out.append(above(name, worst, measure="accuracy"))
+            middle = [c for c in cells if c.sparsity < 90][-1]
+            for k in BOTH:
+                name = f"{SHORT[k]} of {m}, {middle.sparsity:g} % minus base, {where}"
+                change = t.same_row(middle, k) - _base(t, place, k)
+                out.append(above(name, change, -t.margin, measure="accuracy", strict=False))
+    return out
+
+
+def _twins(t: Table, methods: tuple[str, ...]) -> list[tuple[Cell, Cell]]:
+    """(inherited, re-initialized) cells of one structure."""
+    pairs = []
+    for m in methods:
+        for twin in t.find(ADVERSARIAL, exhibit="table_2", setting=f"{m}-rand"):
+            place = _place("table_1", (twin.dataset, twin.architecture))
+            if t.has(ADVERSARIAL, exhibit="table_2", setting=m, dataset=twin.dataset, architecture=twin.architecture):
+                place["exhibit"] = "table_2"
+            pairs.append((t.cell(m, twin.sparsity, ADVERSARIAL, **place), twin))
+    if not pairs:
+        raise MissingResult("re-initialized twins are missing in table_2; run Table 2.")
+    return pairs
+
+
+def iwi_inherit_helps_automatic(t: Table) -> list[Condition]:
+    """The share of LUP, GUP and NS cells with more adversarial accuracy from inherited weights is above 0.8."""
+    better = [t.at(kept) > t.at(fresh) for kept, fresh in _twins(t, AUTOMATIC)]
+    return [above("share of cells in which inherited weights win", stack(better).mean(axis=0), 0.8)]
+
+
+def iwi_inherit_idle_for_fp(t: Table) -> list[Condition]:
+    """The mean advantage of FP over FP-rand is at most the margin, and at most two standard deviations over seeds."""
+    twins = _twins(t, ("FP",))
+    out = []
+    for k in BOTH:
+        gain = stack([t.same_row(kept, k) - t.same_row(fresh, k) for kept, fresh in twins]).mean(axis=0)
+        noise = 2 * float(np.mean([t.spread(kept._replace(metric=k)) for kept, _ in twins]))
+        bound = min(t.margin, noise) if noise > 0 else t.margin
+        out.append(below(f"mean {SHORT[k]}, FP minus FP-rand", gain, bound, strict=False))
+    return out
+
+
+def iwi_inherited_sparser(t: Table) -> list[Condition]:
+    """Share of near-zero weights: no lower for inherited LUP, GUP and NS than for their twins, lower for FP than for
+    FP-rand."""
+    out = []
+    for m in METHODS:
+        for kept in t.find(NEAR_ZERO, exhibit="figure_2", setting=m):
+            place = _place("figure_2", (kept.dataset, kept.architecture))
+            change = t.at(kept) - t.get(f"{m}-rand", kept.sparsity, NEAR_ZERO, **place)
+            name = f"share of near-zero weights at {kept.sparsity:g} %, {m} minus {m}-rand"
+            out.append(below(name, change) if m == "FP" else above(name, change, strict=False))
+    if len({c.name.split(",")[1] for c in out}) < len(METHODS):
+        raise MissingResult("Figure 2 needs LUP, GUP, NS and FP with their re-initialized twins; run Figure 2.")
+    return out
+
+
+def iwi_ticket_80(t: Table) -> list[Condition]:
+    """Clean plus adversarial accuracy of the ticket at most the margin below the base, at every ratio up to 80 % on
+    CIFAR-10."""
+    out = []
+    for pair in t.pairs(ADVERSARIAL, exhibit="table_3", setting="Baseline", dataset="CIFAR-10"):
+        place = _place("table_3", pair)
+        base = sum(_base(t, place, k) for k in BOTH)
+        cells = [c for c in t.find(ADVERSARIAL, setting=TICKET, **place) if c.sparsity <= 80]
+        if not any(c.sparsity == 80 for c in cells):
+            raise MissingResult(f"the ticket at 80 % is missing in table_3 on {' '.join(pair)}; run Table 3.")
+        for c in cells:
+            name = f"clean plus adversarial accuracy at {c.sparsity:g} %, ticket minus base, {' '.join(pair)}"
+            out.append(above(name, _sum(t, c) - base, -t.margin, measure="accuracy", strict=False))
+    return out
+
+
+def iwi_ticket_beats_gup(t: Table) -> list[Condition]:
+    """At 90 % on CIFAR-10 the ticket has more adversarial accuracy than one-shot GUP, on each architecture of Table
+    3."""
+    return [
+        above(
+            f"adversarial accuracy at 90 %, ticket minus GUP, {' '.join(pair)}",
+            t.get(TICKET, 90, ADVERSARIAL, **_place("table_3", pair))
+            - t.get("GUP", 90, ADVERSARIAL, **_place("table_1", pair)),
+            measure="accuracy",
+        )
+        for pair in t.pairs(ADVERSARIAL, exhibit="table_3", setting="Baseline", dataset="CIFAR-10")
+    ]
+
+
+def iwi_ticket_sparser_than_gup(t: Table) -> list[Condition]:
+    """Share of near-zero weights greater in the ticket than in the GUP network of the same ratio."""
+    tickets = t.find(NEAR_ZERO, exhibit="figure_3", setting=TICKET)
+    if not tickets:
+        raise MissingResult("the ticket is missing in figure_3; run Figure 3.")
+    return [
+        above(
+            f"share of near-zero weights at {c.sparsity:g} %, ticket minus GUP, {c.architecture}",
+            t.at(c) - t.get("GUP", c.sparsity, NEAR_ZERO, **_place("figure_3", (c.dataset, c.architecture))),
+        )
+        for c in tickets
+    ]
+
+
+def iwi_iterative_vs_few_shot(t: Table) -> list[Condition]:
+    """The few-shot ticket has no more adversarial accuracy than the iterative ticket of the same ratio."""
+    few = t.find(ADVERSARIAL, exhibit="table_3", setting=FEW)
+    if not few:
+        raise MissingResult("few-shot tickets are missing in table_3; run them beside the iterative ones.")
+    return [
+        above(
+            f"adversarial accuracy at {c.sparsity:g} %, iterative minus few-shot ticket, {c.dataset} {c.architecture}",
+            t.get(TICKET, c.sparsity, ADVERSARIAL, **_place("table_3", (c.dataset, c.architecture))) - t.at(c),
+            measure="accuracy",
+            strict=False,
+        )
+        for c in few
+    ]
+
+
+def iwi_beats_ticket_and_base(t: Table) -> list[Condition]:
+    """Each IWI network above its base and above its ticket: the smaller of the two differences (clean, adversarial)
+    above 0."""
+    networks = t.find(ADVERSARIAL, exhibit="table_4", setting=IWI, variant=ANY)
+    if not networks:
+        raise MissingResult("inherited networks are missing in table_4; run Table 4.")
+    out = []
+    for c in networks:
+        pair = (c.dataset, c.architecture)
+        column = dict(c.variant).get("table_column") or dict(c.variant).get("stopping_criterion") or "all"
+        rivals = {
+            "base": lambda k, p=pair: t.get("Baseline", 0, k, **_place("table_4", p)),
+            "ticket": lambda k, p=pair, s=c.sparsity: t.get(TICKET, s, k, **_place("table_3", p)),
+        }
+        for rival, value in rivals.items():
+            lead = stack([t.same_row(c, k) - value(k) for k in BOTH]).min(axis=0)
+            name = (
+                f"IWI minus {rival} at {c.sparsity:g} %, {' '.join(pair)}, column {column}, smaller of both accuracies"
+            )
+            out.append(above(name, lead, measure="accuracy"))
+    return out
+
+
+def iwi_sparser_than_base(t: Table) -> list[Condition]:
+    """Share of near-zero weights higher, mean magnitude lower, for IWI than for the base."""
+    networks = t.find(NEAR_ZERO, exhibit="figure_4", setting=IWI, variant=ANY)
+    if not networks:
+        raise MissingResult("inherited networks are missing in figure_4; run Figure 4.")
+    out = []
+    for c in networks:
+        place, where = _place("figure_4", (c.dataset, c.architecture)), f"{c.dataset} {c.architecture}"
+        out.append(above(f"share of near-zero weights, IWI minus base, {where}", t.at(c) - _base(t, place, NEAR_ZERO)))
+        change = t.same_row(c, "mean_abs_weight") - _base(t, place, "mean_abs_weight")
+        out.append(below(f"mean magnitude of weights, IWI minus base, {where}", change))
+    return out
+
+
+def iwi_cheaper(t: Table) -> list[Condition]:
+    """Training FLOPs of IWI (ticket search, ticket training and final training) below those of the base."""
+    metric = "training_flops_e17"
+    networks = t.find(metric, exhibit="table_4", setting=IWI, variant=ANY)
+    if not networks:
+        raise MissingResult(
+            "training FLOPs are missing in table_4; count them for the base and for each inherited network."
+        )
+    return [
+        above(
+            f"saving of training FLOPs, IWI from {c.sparsity:g} %, {c.dataset} {c.architecture}",
+            1 - t.at(c) / _base(t, _place("table_4", (c.dataset, c.architecture)), metric),
+        )
+        for c in networks
+    ]
+
+
+def iwi_sparser_is_more_robust(t: Table) -> list[Condition]:
+    """Rank correlation of the product of layer norms with adversarial accuracy below 0, per structure."""
+    metric = "log_norm_product"
+    out = []
+    for pair in t.pairs(metric, exhibit="theorem_2", variant=ANY):
+        cells = t.find(metric, variant=ANY, **_place("theorem_2", pair))
+        if len(cells) < 4:
+            raise MissingResult(
+                f"a rank correlation needs four networks of {' '.join(pair)}; run theorem_2 with more of them."
+            )
+        trend = rank_correlation(stack([t.at(c) for c in cells]), stack([t.same_row(c, ADVERSARIAL) for c in cells]))
+        out.append(below(f"rank correlation of norms with adversarial accuracy, {' '.join(pair)}", trend))
+    return out
