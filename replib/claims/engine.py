@@ -240,7 +240,8 @@ def judge_printed(claim: Claim, sample: Sample) -> Verdict:
             + "."
         )
     else:
-        words = f"The printed tables bear it out ({_count(conditions)}); the tightest is {tight.name}: {_number(float(tight.value[0]))}{_bound(tight)}."
+        value = _number(float(tight.value[0]))
+        words = f"The printed tables bear it out ({_count(conditions)}); the tightest is {tight.name}: {value}{_bound(tight)}."
     small, cell = fragility(
         lambda f: all_hold(claim.predicate(table(claim, sample, f))), cells, {c: float(fetch(c)[0]) for c in cells}
     )
@@ -262,8 +263,9 @@ def _remark(words: str, claim: Claim) -> str:
 
 def _blank(claim: Claim) -> Verdict:
     return Verdict(
-        claim.claim_id, claim.paper, claim.source, claim.statement, claim.kind_of_claim, claim.exhibits, claim.confirmatory,
-        claim.seeds_declared, claim.margin, "none", "no results yet", None, None, 0, "No results yet.", None, "", None, None,
+        claim.claim_id, claim.paper, claim.source, claim.statement, claim.kind_of_claim, claim.exhibits,
+        claim.confirmatory, claim.seeds_declared, claim.margin, "none", "no results yet", None, None, 0,
+        "No results yet.", None, "", None, None,
     )  # fmt: skip
 
 
@@ -377,26 +379,38 @@ def gather(
     values = {c: float(point_fetch(c)[0]) for c in cells}
     small, where = fragility(lambda f: all_hold(claim.predicate(table(claim, sample, f, scope, spread))), cells, values)
     return Evidence(
-        claim, tuple(point), slacks, p_s, p_c, probability, n, deterministic, scope,
-        tuple(dict.fromkeys(c.dataset for c in cells)), chance(claim, sample, cells, seeds), small, where.words() if where else "",
-    )  # fmt: skip
+        claim=claim,
+        conditions=tuple(point),
+        slacks=slacks,
+        p_supported=p_s,
+        p_contradicted=p_c,
+        probability=probability,
+        n=n,
+        deterministic=deterministic,
+        scope=scope,
+        covered=tuple(dict.fromkeys(c.dataset for c in cells)),
+        chance=chance(claim, sample, cells, seeds),
+        fragility=small,
+        fragility_of=where.words() if where else "",
+    )
 
 
 def conclude(e: Evidence, p_supported: float, p_contradicted: float) -> Verdict:
     """Outcome and sentence from evidence and the probabilities after correction for multiplicity."""
-    claim, blank = e.claim, _blank(e.claim)
     errors = [float(np.std(s)) if s.size else 0.0 for s in e.slacks]
     tight = _binding(e.conditions, errors)
-    i = [c is tight for c in e.conditions].index(True)
+    row = next(i for i, c in enumerate(e.conditions) if c is tight)
     effect = float(np.mean(tight.slack))
-    span = resample.interval(e.slacks[i], LEVEL) if e.slacks.size else None
-    held = sum(bool(c.holds()[0]) for c in e.conditions)
-    blank = replace(
-        blank,
+    span = resample.interval(e.slacks[row], LEVEL) if e.slacks.size else None
+    outcome, opening = _outcome(e, p_supported, p_contradicted)
+    return replace(
+        _blank(e.claim),
         scope=e.scope,
+        outcome=outcome,
         effect=effect,
         interval=span,
         n=e.n,
+        sentence=f"{opening} {_numbers(e, tight, effect, span)}",
         chance=e.chance,
         fragility=e.fragility,
         fragility_of=e.fragility_of,
@@ -405,37 +419,40 @@ def conclude(e: Evidence, p_supported: float, p_contradicted: float) -> Verdict:
         p_contradicted=p_contradicted,
         failing=tuple(c.name for c in e.conditions if not c.holds()[0]),
     )
-    numbers = f"{held} of {_count(e.conditions)} {'holds' if held == 1 else 'hold'} in the mean; the deciding one, {tight.name}, is {_number(float(np.mean(tight.value)))}{_bound(tight)}"
-    numbers += f", distance from the bound {effect:+.3g}"
-    if span is not None:
-        numbers += f", 95 % interval {span[0]:+.3g} to {span[1]:+.3g}"
-    numbers += "." if e.deterministic else f", {e.n} seed{'s' if e.n != 1 else ''}."
-    if e.scope not in claim.scopes:
-        return replace(
-            blank,
-            outcome="not testable here",
-            sentence=f"Not testable on {_article(e.scope)}: {claim.why_not} {numbers}",
-        )
-    if e.scope in claim.by_construction:
-        return replace(
-            blank, outcome="by construction", sentence=f"By construction: {claim.why_by_construction} {numbers}"
-        )
-    if not e.deterministic and e.n < claim.seeds_declared:
-        words = f"Inconclusive (interim: {e.n} of {claim.seeds_declared} declared seeds). {numbers}"
-        return replace(blank, outcome="inconclusive", sentence=words)
-    absent = [d for d in claim.datasets if not any(c.startswith(d) for c in e.covered)]
+
+
+def _outcome(e: Evidence, p_supported: float, p_contradicted: float) -> tuple[str, str]:
+    """The outcome and the words that open its sentence. The order of the tests is the order of precedence."""
+    claim = e.claim
     toward, against = ("Consistent with", "Contrary to") if e.scope == "stand-in" else ("Supports", "Contradicts")
+    absent = [d for d in claim.datasets if not any(c == d or c.startswith(f"{d} ") for c in e.covered)]
+    if e.scope not in claim.scopes:
+        return "not testable here", f"Not testable on {_article(e.scope)}: {claim.why_not}"
+    if e.scope in claim.by_construction:
+        return "by construction", f"By construction: {claim.why_by_construction}"
+    if not e.deterministic and e.n < claim.seeds_declared:
+        return "inconclusive", f"Inconclusive (interim: {e.n} of {claim.seeds_declared} declared seeds)."
     if p_contradicted <= ALPHA:
-        return replace(blank, outcome="contradicted", sentence=f"{against} the claim ({e.scope}): {numbers}")
-    if absent:
-        words = f"Inconclusive (partial: no results yet for {', '.join(absent)}). {numbers}"
-        return replace(blank, outcome="inconclusive", sentence=words)
+        return "contradicted", f"{against} the claim ({e.scope}):"
+    if absent:  # a conjunction over data sets can fail on some of them, but hold only on all
+        return "inconclusive", f"Inconclusive (partial: no results yet for {', '.join(absent)})."
     if p_supported <= ALPHA:
-        return replace(blank, outcome="supported", sentence=f"{toward} the claim ({e.scope}): {numbers}")
+        return "supported", f"{toward} the claim ({e.scope}):"
     if _equivalent(e):
-        words = f"No difference beyond the margin ({claim.margin:g} points, {claim.margin_gap:g} of gap) in either direction: {numbers}"
-        return replace(blank, outcome="equivalent", sentence=words)
-    return replace(blank, outcome="inconclusive", sentence=f"Inconclusive: {numbers}")
+        return "equivalent", f"No difference beyond the margin ({claim.margin:g} points, {claim.margin_gap:g} of gap):"
+    return "inconclusive", "Inconclusive:"
+
+
+def _numbers(e: Evidence, tight: Condition, effect: float, span: tuple[float, float] | None) -> str:
+    held = sum(bool(c.holds()[0]) for c in e.conditions)
+    value = _number(float(np.mean(tight.value)))
+    words = f"{held} of {_count(e.conditions)} {'holds' if held == 1 else 'hold'} in the mean; "
+    words += f"the deciding one, {tight.name}, is {value}{_bound(tight)}, distance from the bound {effect:+.3g}"
+    if span is not None:
+        words += f", 95 % interval {span[0]:+.3g} to {span[1]:+.3g}"
+    if e.claim.test == "rank" and e.n > 1:
+        words += f"; all ranks hold in {100 * (e.probability or 0):.0f} % of resamples"
+    return words + ("." if e.deterministic else f"; {e.n} seed{'s' if e.n != 1 else ''}.")
 
 
 def _equivalent(e: Evidence) -> bool:

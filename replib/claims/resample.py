@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from scipy.stats import norm, t as student
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from replib.claims.table import CONTEXT, Cell, Sample
 from replib.spec import SpecError
 
 Fetch = Callable[[Cell], np.ndarray]
 
-# How measures follow from accuracies on the same test images: metric -> ((accuracy, coefficient), ...). The gap is train minus test
-# accuracy; only its test part varies with the test images.
+# How measures follow from accuracies on the same test images: metric -> ((accuracy, coefficient), ...). The gap is
+# train minus test accuracy; only its test part varies with the test images.
 FROM_ACCURACIES = {
     "robust_accuracy_diff": (("robust_accuracy_best", 1.0), ("robust_accuracy_final", -1.0)),
     "standard_accuracy_diff": (("standard_accuracy_best", 1.0), ("standard_accuracy_final", -1.0)),
@@ -76,7 +77,7 @@ def bootstrap(
             group = np.arange(n) if not clusters or cell.dataset not in clusters else np.asarray(clusters[cell.dataset])
             if len(group) != n:
                 raise SpecError(
-                    f"clusters of {cell.dataset} name {len(group)} images, but {cell.words()} has {n}; give one per image."
+                    f"clusters of {cell.dataset} name {len(group)} images, not the {n} of {cell.words()}; give one each."
                 )
             _, group = np.unique(group, return_inverse=True)
             count = int(group.max()) + 1
@@ -93,7 +94,7 @@ def bootstrap(
             correct = np.asarray(images[cell])
             if correct.shape[0] != len(sample.seeds):
                 raise SpecError(
-                    f"images of {cell.words()} hold {correct.shape[0]} seeds, but the results hold {len(sample.seeds)}; "
+                    f"images of {cell.words()} hold {correct.shape[0]} seeds, the results {len(sample.seeds)}; "
                     "give one row per seed, sorted."
                 )
             rate = light @ correct[seeds].astype(np.float32)

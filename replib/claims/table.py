@@ -30,11 +30,12 @@ COLUMNS = (
     "value",
 )
 
-# Parts of `variant` that repeat what another column says or describe how a row came about; they never tell two rows apart.
+# Parts of `variant` that repeat another column or describe how a row came about; they never tell two rows apart.
 NEUTRAL = frozenset({"stopping_criterion", "pruning_schedule", "density", "inherited_ticket_pruning_ratio"})
 # Values that are the same as saying nothing.
 DEFAULTS = frozenset({("attack", "PGD-20"), ("data_fraction", "100%"), ("retraining", "adversarial")})
-# Parts that name the condition under which a method is measured; labels of methods are exchanged within them, never across them.
+# Parts that name the condition under which a method is measured; labels of methods are exchanged within them, never
+# across them.
 CONTEXT = frozenset(
     {"attack", "downstream_training", "data_fraction", "stopping_criterion", "regularizer", "norm", "reference"}
 )
@@ -237,7 +238,7 @@ class Table:
             level = "" if sparsity in (ANY, None) else f" at {sparsity:g} %"
             rest = "".join(f", {v}" for k, v in where.items() if k != "exhibit" and v)
             raise MissingResult(
-                f"{metric} of {setting}{level}{rest} is missing in {where['exhibit']}; run that exhibit with all its rows."
+                f"{metric} of {setting}{level}{rest} is missing; run {where['exhibit']} with all its rows."
             )
         if len(found) > 1:
             raise SpecError(

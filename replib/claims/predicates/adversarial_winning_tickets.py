@@ -36,7 +36,7 @@ def _levels(t: Table, metric: str, low: float = 0.0, high: float = 100.0, **wher
     levels = [s for s in t.sparsities(metric, **where) if low - 1e-6 <= 100 - s <= high + 1e-6 and s > 0]
     if not levels:
         raise MissingResult(
-            f"{metric} of {where.get('setting')} at densities {low:g} to {high:g} % is missing in {where['exhibit']}; run it."
+            f"{metric} of {where.get('setting')} at densities {low:g} to {high:g} % is missing; run {where['exhibit']}."
         )
     return levels
 
@@ -158,8 +158,8 @@ def awt_mnist_3_percent(t: Table) -> list[Condition]:
             natural, adversarial = (t.original(cells[k]) for k in BOTH)
             if natural < 95 or adversarial < 85:
                 raise NotTestable(
-                    f"the dense network reaches {natural:.1f} % natural and {adversarial:.1f} % adversarial accuracy, and the claim "
-                    "needs 95 % and 85 %; train it on more data."
+                    f"the dense network reaches {natural:.1f} % natural and {adversarial:.1f} % adversarial accuracy, "
+                    "and the claim needs 95 % and 85 %; train it on more data."
                 )
             dense = {k: t.at(cells[k]) for k in BOTH}
             return [
