@@ -146,7 +146,7 @@ def test_no_prunable_weight_is_structurally_dead(net, shape):
     ],
 )
 def test_nets_too_deep_for_the_image_are_refused(net, side):
-    with pytest.raises(ReplibError, match="padding; use a `_small`"):
+    with pytest.raises(ReplibError, match=r"padding; use .*larger images"):
         make(net, (1, side, side))
 
 
@@ -267,6 +267,8 @@ def test_specs_say_what_is_wrong_and_have_one_key():
         Net("preact_resnet_smal")
     with pytest.raises(SpecError, match="fixed shape"):
         Net("preact_resnet18", width=16)
+    with pytest.raises(SpecError, match="not defined for cnn_small"):
+        Net("cnn_small", stages=3)
     with pytest.raises(SpecError, match=r"Net\.width"):
         Net("vgg_small", width=0)
     assert key(Net("preact_resnet_small", width=16, stages=3, blocks=1)) == key(Net("preact_resnet_small"))

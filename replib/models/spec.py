@@ -77,6 +77,8 @@ class Net(Spec):
                     f"Net.{field} = {value!r} cannot be changed: {self.arch} has a fixed shape. "
                     f"Use `scale` for another width, or a `_small` architecture."
                 )
+        if arch.family in ("mlp", "cnn") and (self.stages or self.blocks):
+            raise SpecError(f"Net.stages and Net.blocks are not defined for {self.arch}; leave them out.")
         within("Net.scale", self.scale, 0, 8, low_open=True)
         if self.channels:
             if arch.family not in ("vgg", "preact"):
@@ -152,10 +154,10 @@ def refuse_dead_weights(net: Net, shape: Sequence[int]) -> None:
     sizes = map_sizes(net, shape)
     if sizes and min(sizes) < least:
         live = sum(s >= least for s in sizes)
+        remedy = "use" if net.family == "cnn" else f"use a `_small` architecture with stages={live} or fewer, or"
         raise ReplibError(
             f"{net.arch} with {len(sizes)} stages on {shape[1]}x{shape[2]} images ends on maps of "
-            f"{sizes[-1]}x{sizes[-1]}, where most kernel taps only ever see padding; use a `_small` architecture with "
-            f"stages={live} or fewer, or larger images."
+            f"{sizes[-1]}x{sizes[-1]}, where most kernel taps only ever see padding; {remedy} larger images."
         )
 
 
