@@ -1,6 +1,7 @@
 """Scores against closed forms: quadratics for SNIP and GraSP, conservation of flow for SynFlow."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -73,7 +74,7 @@ def test_snip_and_grasp_on_a_logistic_loss_have_closed_forms():
 
 @pytest.mark.parametrize("kind", ["snip", "grasp"])
 def test_scores_on_quadratics(kind, monkeypatch):
-    # L = theta' H theta / 2 instead of the cross-entropy: g = H theta. SNIP: |theta (H theta)|; GraSP, diagonal H: h^2 theta^2.
+    # L = theta' H theta / 2 as the loss: g = H theta. SNIP: |theta (H theta)|; GraSP, diagonal H: h^2 theta^2.
     theta = torch.randn(5, dtype=torch.float64, generator=seeded())
     root = torch.randn(5, 5, dtype=torch.float64, generator=seeded(1))
     h = root @ root.T if kind == "snip" else torch.diag(torch.randn(5, dtype=torch.float64, generator=seeded(2)))
@@ -235,6 +236,6 @@ def test_masks_stay_nested_when_everything_ties():
         patch.setattr(scores, "global_top", record)
         scores.synflow_masks(net, names, (3, 8, 8), 0.1, iterations=8)
     total = sum(p.numel() for p in weights(net).values())
-    for i, (earlier, later) in enumerate(zip(rounds, rounds[1:], strict=False), start=2):
+    for i, (earlier, later) in enumerate(pairwise(rounds), start=2):
         assert all((later[name] <= earlier[name]).all() for name in names)
         assert sum(int(m.sum()) for m in later.values()) == round(0.1 ** (i / 8) * total)

@@ -89,7 +89,7 @@ def synflow_masks(
     parameters = dict(net.named_parameters())
     masks = {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
     for i in range(1, iterations + 1):
-        # A collapsed layer makes every score zero: minus one for what is out already keeps masks nested in spite of ties.
+        # A collapsed layer makes every score zero: minus one for what is out keeps masks nested in spite of ties.
         scores = {name: s.masked_fill(~masks[name], -1) for name, s in _flow(net, names, shape).items()}
         share = i / iterations
         masks = global_top(scores, density**share if schedule == "exponential" else 1 - (1 - density) * share)
