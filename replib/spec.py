@@ -9,6 +9,7 @@ Nothing here imports torch, so that ``replib list`` and ``replib plan`` answer a
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import json
@@ -172,3 +173,64 @@ def stream_seed(seed: int, purpose: str) -> int:
     methods with one seed see the same batches, and a resumed run needs no generator state.
     """
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:6], "big")
+
+
+@dataclass(frozen=True)
+class Job(Spec):
+    """A spec of something that takes more than a second. Its identity is (key, seed).
+
+    Jobs nested in its fields are its *parents*: they run first, with the same seed, unless wrapped in :class:`Pinned`.
+    """
+
+    kind: ClassVar[str] = "job"
+
+    def label(self) -> str:
+        """A short name for people; not part of the key."""
+        return self.kind
+
+
+@dataclass(frozen=True)
+class Pinned(Spec):
+    """A parent whose seed differs from the child's, for example one pre-trained network shared by all seeds downstream."""
+
+    job: Job
+    seed: int
+
+
+@dataclass(frozen=True, order=True)
+class Task:
+    """A job with a seed: the unit of work. Two tasks are equal when key and seed are."""
+
+    name: str  # "<kind>-<key>"
+    seed: int
+    job: Job = dataclasses.field(compare=False, hash=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.seed} ({self.job.label()})"
+
+
+def task(job: Job, seed: int) -> Task:
+    """The task of `job` with `seed`."""
+    within("seed", seed, 0)
+    return Task(f"{job.kind}-{key(job)}", seed, job)
+
+
+def parents(job: Job, seed: int) -> list[Task]:
+    """The tasks that must be done before `job` can run with `seed`, each once, in field order."""
+    found: dict[Task, None] = {}
+
+    def visit(value: Any) -> None:
+        if isinstance(value, Pinned):
+            found.setdefault(task(value.job, value.seed))
+        elif isinstance(value, Job):
+            found.setdefault(task(value, seed))
+        elif isinstance(value, Spec):
+            for f in fields(value):
+                visit(getattr(value, f.name))
+        elif isinstance(value, tuple):
+            for v in value:
+                visit(v)
+
+    for f in fields(job):
+        visit(getattr(job, f.name))
+    return list(found)

@@ -1,0 +1,1 @@
+"""Exhibits in the papers' words, profiles that scale them, and the runner."""

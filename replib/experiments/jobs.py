@@ -1,0 +1,83 @@
+"""Running one task: lock, parents' results, the job's function, and the summary that makes it done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from replib.analysis.evaluation import Evaluate, run_evaluate
+from replib.methods.tickets import Ticket, run_ticket
+from replib.spec import Job, ReplibError, Task, parents
+from replib.store import Store
+from replib.store.context import Context, silent
+from replib.store.environment import Meter, environment
+from replib.store.files import sha256
+from replib.store.folder import Output
+from replib.training.networks import run_train
+from replib.training.spec import Train
+
+RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
+    Train: run_train,
+    Ticket: run_ticket,
+    Evaluate: run_evaluate,
+}
+"""What runs each kind of job. A new kind is a spec and a function, entered here."""
+
+
+class Irreproducible(ReplibError):
+    """A run made again did not come out the same."""
+
+
+def lacks(store: Store, task: Task) -> list[str]:
+    """What a done training run was asked to retain and did not."""
+    wanted = getattr(task.job, "retain", ())
+    if not wanted:
+        return []
+    kept = store.results(task).get("retained", [])
+    return [w for w in wanted if w not in kept]
+
+
+def execute(
+    task: Task,
+    store: Store,
+    *,
+    device: str = "cpu",
+    data_root: Path | None = None,
+    progress: Callable[[int, int], None] = silent,
+) -> dict[str, Any]:
+    """Make sure that `task` is done and return its summary. Its parents must be done.
+
+    A done task is only read. A damaged one is made again. One that lacks what an exhibit now asks it to retain is run again, and its
+    metrics must come out bit for bit the same on the same machine. A second process asked for the same task waits for the first.
+    """
+    if type(task.job) not in RUN:
+        raise ReplibError(f"There is no function that runs a {type(task.job).__name__}; enter one in replib.experiments.jobs.RUN.")
+    with store.lock(task):
+        status = store.status(task, deep=True)
+        before = None
+        if status == "done":
+            if not lacks(store, task):
+                return store.summary(task)
+            before = store.summary(task)
+        store.discard(task)
+        for parent in parents(task.job, task.seed):
+            if (state := store.status(parent)) != "done":
+                raise ReplibError(f"{task} needs {parent}, which is {state}. Run: replib run --key {parent.name} --seeds {parent.seed}")
+        if device == "cpu":
+            torch.set_num_threads(1)  # one thread whatever -j is: the number of threads changes the order of sums, hence bits
+        meter = Meter()
+        out = RUN[type(task.job)](task.job, Context(store, task, device, data_root, progress))
+        meter.earlier = dict(out.spent)
+        here = environment(device)
+        summary = store.finish(task, out, environment=here, cost=meter.read(device))
+        if before and before["environment"] == summary["environment"] and "metrics.csv" in before["files"]:
+            new = sha256(store.folder(task) / "metrics.csv")
+            if new != before["files"]["metrics.csv"][1]:
+                raise Irreproducible(
+                    f"{task} was run again to keep more of it and came out differently on the same machine. That is a defect: please "
+                    f"report it with the folder {store.folder(task)}."
+                )
+        return summary

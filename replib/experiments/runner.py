@@ -1,0 +1,232 @@
+"""Running many tasks: parents first, N long-lived workers, one progress line with the time left."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from replib.spec import ReplibError, Task, parents
+from replib.store import DiskFull, Store
+
+
+def closure(tasks: Iterable[Task]) -> list[Task]:
+    """`tasks` and all their ancestors, each once, parents before children. Specs that differ only in what they retain are merged."""
+    order: dict[Task, Task] = {}
+
+    def visit(t: Task) -> None:
+        if t in order:
+            order[t] = _merged(order[t], t)
+            return
+        for p in parents(t.job, t.seed):
+            visit(p)
+        order[t] = t
+
+    for t in tasks:
+        visit(t)
+    return list(order.values())
+
+
+def _merged(a: Task, b: Task) -> Task:
+    import dataclasses
+
+    mine, other = getattr(a.job, "retain", ()), getattr(b.job, "retain", ())
+    if set(other) <= set(mine):
+        return a
+    return dataclasses.replace(a, job=dataclasses.replace(a.job, retain=tuple(dict.fromkeys((*mine, *other)))))
+
+
+@dataclass
+class Report:
+    """What became of a plan."""
+
+    done: list[Task] = field(default_factory=list)
+    failed: dict[Task, str] = field(default_factory=dict)
+    skipped: list[Task] = field(default_factory=list)
+
+
+def run(
+    tasks: Sequence[Task],
+    store: Store,
+    *,
+    workers: int = 1,
+    device: str = "cpu",
+    data_root: Path | None = None,
+    cost: dict[Task, float] | None = None,
+    show: bool = True,
+) -> Report:
+    """Make everything in the closure of `tasks` done. A failing task loses only its descendants; the report names it."""
+    plan = closure(tasks)
+    todo = [t for t in plan if store.status(t, deep=True) != "done" or _lacking(store, t)]
+    report = Report(done=[t for t in plan if t not in set(todo)])
+    if not todo:
+        return report
+    weight = {t: max((cost or {}).get(t, 1.0), 1e-3) for t in todo}
+    bar = tqdm(
+        total=round(sum(weight.values()), 3), disable=not show, unit="s", smoothing=0.05, dynamic_ncols=True, file=sys.stderr,
+        bar_format="{l_bar}{bar}| {elapsed} elapsed, {remaining} left{postfix}",
+    )  # fmt: skip
+    with bar:
+        runner = _serial if workers == 1 else _parallel
+        runner(todo, store, workers, device, data_root, weight, bar, report)
+    return report
+
+
+def _lacking(store: Store, task: Task) -> bool:
+    from replib.experiments.jobs import lacks
+
+    return bool(lacks(store, task))
+
+
+class _Line:
+    """The progress line: fractions of running tasks, weighted by their estimated cost."""
+
+    def __init__(self, bar: tqdm, weight: dict[Task, float], total: int):
+        self.bar, self.weight, self.total = bar, weight, total
+        self.fraction: dict[Task, float] = {}
+        self.finished = 0
+
+    def update(self, task: Task, fraction: float) -> None:
+        self.bar.update(self.weight[task] * max(0.0, fraction - self.fraction.get(task, 0.0)))
+        self.fraction[task] = fraction
+
+    def running(self, tasks: Iterable[Task]) -> None:
+        self.bar.set_postfix_str(f"{self.finished}/{self.total} jobs; " + "; ".join(f"{t.job.label()} seed {t.seed}" for t in tasks))
+
+    def finish(self, task: Task) -> None:
+        self.update(task, 1.0)
+        self.finished += 1
+
+
+def _serial(todo, store, workers, device, data_root, weight, bar, report: Report) -> None:
+    from replib.experiments.jobs import execute
+
+    line = _Line(bar, weight, len(todo))
+    for t in todo:
+        if _blocked(t, report):
+            continue
+        line.running([t])
+        try:
+            execute(t, store, device=device, data_root=data_root, progress=lambda n, of, t=t: line.update(t, n / of))
+            report.done.append(t)
+        except DiskFull:
+            raise
+        except ReplibError as e:
+            report.failed[t] = str(e)
+        line.finish(t)
+
+
+def _blocked(t: Task, report: Report) -> bool:
+    bad = {*report.failed, *report.skipped}
+    if any(p in bad for p in parents(t.job, t.seed)):
+        report.skipped.append(t)
+        return True
+    return False
+
+
+def _worker(pipe: Connection, root: Path, device: str, data_root: Path | None) -> None:
+    """A long-lived process: imports once, runs the tasks it is sent, ends when the pipe does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from replib.experiments.jobs import execute
+
+    store = Store(root)
+    while True:
+        try:
+            t: Task = pipe.recv()
+        except EOFError:
+            return
+        last = 0.0
+
+        def progress(n: int, of: int, t: Task = t) -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.2:
+                pipe.send(("progress", n / of))
+                last = time.monotonic()
+
+        try:
+            execute(t, store, device=device, data_root=data_root, progress=progress)
+            pipe.send(("done", None))
+        except BrokenPipeError:
+            return
+        except DiskFull as e:
+            pipe.send(("full", str(e)))
+        except ReplibError as e:
+            pipe.send(("failed", str(e)))
+        except Exception:  # reported, never hidden: the main process shows the traceback and goes on with what does not depend on it
+            pipe.send(("failed", traceback.format_exc()))
+
+
+def _parallel(todo, store, workers, device, data_root, weight, bar, report: Report) -> None:
+    context = multiprocessing.get_context("spawn")
+    line = _Line(bar, weight, len(todo))
+    waiting = list(todo)
+    idle: list[Connection] = []
+    busy: dict[Connection, Task] = {}
+    processes: dict[Connection, multiprocessing.Process] = {}
+
+    def hire() -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_worker, args=(theirs, store.root, device, data_root), daemon=True)
+        process.start()
+        theirs.close()
+        processes[ours] = process
+        idle.append(ours)
+
+    def dispatch() -> None:
+        pending = {*waiting, *busy.values()}
+        for t in list(waiting):
+            if _blocked(t, report):
+                waiting.remove(t)
+            elif idle and not any(p in pending for p in parents(t.job, t.seed)):
+                waiting.remove(t)
+                pipe = idle.pop()
+                busy[pipe] = t
+                pipe.send(t)
+        line.running(busy.values())
+
+    try:
+        for _ in range(min(workers, len(todo))):
+            hire()
+        dispatch()
+        while busy:
+            for pipe in wait(list(busy)):
+                t = busy[pipe]
+                try:
+                    what, value = pipe.recv()
+                except EOFError:
+                    del busy[pipe]
+                    code = processes.pop(pipe).exitcode
+                    report.failed[t] = (
+                        f"The worker that ran {t} died (exit status {code}), most likely for want of memory. What it had saved is "
+                        f"kept; give the same command again, with fewer workers (-j) if memory was short."
+                    )
+                    line.finish(t)
+                    hire()
+                    continue
+                if what == "progress":
+                    line.update(t, value)
+                    continue
+                if what == "full":
+                    raise DiskFull(value)
+                del busy[pipe]
+                idle.append(pipe)
+                line.finish(t)
+                if what == "done":
+                    report.done.append(t)
+                else:
+                    report.failed[t] = value
+            dispatch()
+    finally:
+        for pipe, process in processes.items():
+            pipe.close()
+            process.terminate()
+        for process in processes.values():
+            process.join(5)

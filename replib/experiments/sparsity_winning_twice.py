@@ -1,0 +1,77 @@
+"""The exhibits of *Sparsity Winning Twice* (ICLR 2022), in the paper's words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from replib.experiments.profiles import Profile, Recipe
+from replib.experiments.rows import Row
+from replib.methods import (
+    SNIP, BirdSearch, FlyingBird, FlyingBirdPlus, GraSP, Magnitude, Quota, Random, Searched, Shuffled, SynFlow, Ticket,
+)  # fmt: skip
+from replib.models.spec import small_dense
+from replib.spec import Job
+from replib.training import Train
+
+CIFAR10 = ("CIFAR-10", "ResNet-18")
+SEARCH_SHARE = 0.25  # t_max of the ticket search: 50 of 200 epochs, what the printed FLOPs of Robust Bird imply
+
+
+def ticket(recipe: Recipe, density: float, rule: object) -> Ticket:
+    """A ticket for the recipe's network."""
+    return Ticket(recipe.data, recipe.net, density, rule)
+
+
+def search(recipe: Recipe, densities: tuple[float, ...], loss: str = "sgd") -> Train:
+    """The ticket search of Robust Bird; one trajectory for all densities."""
+    method = BirdSearch(densities=densities)
+    epochs = max(2, round(SEARCH_SHARE * recipe.epochs))
+    make = {"sgd": recipe.standard, "fast_at": recipe.fast_at, "pgd": recipe.pgd_at}[loss]
+    return make(epochs=epochs, method=method, name=f"Robust Bird search by {loss}")
+
+
+DENSITIES = (0.2, 0.1)
+
+
+def settings(recipe: Recipe, density: float) -> dict[str, tuple[Train, dict[str, Job]]]:
+    """The ten sparse settings of Table 1 at `density`: the run, and other jobs whose cost belongs to it."""
+    base = recipe.pgd_at()
+    dense = replace(base, name="Baseline")
+
+    def static(name: str, rule: object) -> tuple[Train, dict[str, Job]]:
+        return replace(base, ticket=ticket(recipe, density, rule), name=name), {}
+
+    found = search(recipe, DENSITIES)
+    igq = ticket(recipe, density, Quota("igq"))
+    small = small_dense(recipe.net, density, recipe.data.role.classes, recipe.data.shape)
+    omp, _ = static("OMP", Magnitude(dense))
+    bird, _ = static("Robust Bird", Searched(found))
+    return {
+        "Small Dense": (replace(base, net=small, name="Small Dense"), {}),
+        "Random Pruning": static("Random Pruning", Random()),
+        "OMP": (omp, {"dense": dense}),
+        "SNIP": static("SNIP", SNIP()),
+        "GraSP": static("GraSP", GraSP()),
+        "SynFlow": static("SynFlow", SynFlow()),
+        "IGQ": static("IGQ", Quota("igq")),
+        "Robust Bird": (bird, {"search": found}),
+        "Flying Bird": (replace(base, ticket=igq, method=FlyingBird(), name="Flying Bird"), {}),
+        "Flying Bird+": (replace(base, ticket=igq, method=FlyingBirdPlus(), name="Flying Bird+"), {}),
+    }
+
+
+CONTROLS = ("SNIP", "GraSP", "SynFlow", "Robust Bird")
+
+
+def table_1(profile: Profile, *, controls: bool = True) -> list[Row]:
+    """Dense and ten sparse settings at 80 and 90 %, then layer-wise shuffled twins of four of them (ours, not the paper's)."""
+    recipe = profile.recipe(*CIFAR10)
+    rows = [Row(*CIFAR10, 0.0, "Baseline", recipe.pgd_at(name="Baseline"), recipe.test_attack())]
+    for density in DENSITIES:
+        sparsity = round(100 * (1 - density), 6)
+        made = settings(recipe, density)
+        rows += [Row(*CIFAR10, sparsity, name, run, recipe.test_attack(), costs) for name, (run, costs) in made.items()]
+        for name in CONTROLS if controls else ():
+            twin = replace(made[name][0], ticket=ticket(recipe, density, Shuffled(made[name][0].ticket)), name=f"{name}, shuffled")
+            rows.append(Row(*CIFAR10, sparsity, f"{name} (shuffled)", twin, recipe.test_attack()))
+    return rows

@@ -1,0 +1,133 @@
+"""The state of a run: everything needed to go on, as one plain tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from replib.models.build import prunable
+from replib.spec import Task, stream_seed
+from replib.sparsity.masks import Masks
+from replib.store.files import write_atomically
+
+Tree = dict[str, Any]
+
+
+def generator(seed: int, purpose: str) -> torch.Generator:
+    """CPU generator of one purpose; see :func:`replib.spec.stream_seed`."""
+    return torch.Generator().manual_seed(stream_seed(seed, purpose))
+
+
+class Masked(nn.Module):
+    """A network computed with mask times hidden dense weights; gradients reach the hidden weights.
+
+    Plain: hidden pruned weights get no gradient of the loss (weight decay still shrinks them). `straight_through`: they get the
+    gradient of the effective weight and can come back (dynamic network surgery).
+    """
+
+    def __init__(self, inner: nn.Module, masks: Masks, straight_through: bool):
+        super().__init__()
+        self.inner, self.masks, self.straight_through = inner, masks, straight_through
+
+    def forward(self, x: Tensor) -> Tensor:
+        effective = {}
+        for name, p in self.inner.named_parameters():
+            if name in self.masks:
+                kept = p * self.masks[name]
+                effective[name] = p + (kept - p).detach() if self.straight_through else kept
+        return functional_call(self.inner, effective, (x,))
+
+
+@dataclass
+class State:
+    """A run between two steps. Methods read and change it in their hooks.
+
+    ``net`` holds the parameters by their plain names; ``model`` is what computes (the same object when masks are projected).
+    ``method`` is the method's own memory. Randomness comes from :meth:`random`, named by purpose, so there is none to save.
+    """
+
+    task: Task
+    net: nn.Module
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    steps_per_epoch: int
+    epochs: int
+    device: str
+    masks: Masks = field(default_factory=dict)
+    epoch: int = 0  # epochs done
+    step: int = 0  # optimizer steps done
+    method: Tree = field(default_factory=dict)
+    plateau: Tree = field(default_factory=dict)
+    loss: Tree = field(default_factory=dict)
+    history: list[Tree] = field(default_factory=list)
+    events: list[Tree] = field(default_factory=list)
+    counts: list[Tree] = field(default_factory=list)  # nnz of every layer, each time the masks change
+    best: Tree = field(default_factory=dict)  # checkpoint name -> {"value", "epoch"}
+    kept: Tree = field(default_factory=dict)  # "epoch_<n>" -> weights
+    average: Tree = field(default_factory=dict)
+    spent: Tree = field(default_factory=dict)
+    stopped: str = ""
+
+    @property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The prunable parameters, by name."""
+        return prunable(self.net)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.steps_per_epoch * self.epochs
+
+    def random(self, purpose: str) -> torch.Generator:
+        """The generator of `purpose` at this moment of the run ('grow/<step>', 'attack/<epoch>', ...)."""
+        return generator(self.task.seed, purpose)
+
+    def momentum(self, p: Tensor) -> list[Tensor]:
+        """The optimizer's buffers shaped like `p` (momentum, or Adam's moments); empty before the first step."""
+        return [t for t in self.optimizer.state.get(p, {}).values() if torch.is_tensor(t) and t.shape == p.shape]
+
+    def note_masks(self) -> None:
+        """Record the number of active weights of every layer from this step on."""
+        self.counts.append({"step": self.step} | {n: int(m.sum()) for n, m in self.masks.items()})
+
+    def snapshot(self) -> Tree:
+        """The network's effective parameters and buffers, copied."""
+        tree = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        for name, m in self.masks.items():
+            tree[name] = tree[name] * m
+        return tree
+
+    def set_mask(self, name: str, mask: Tensor) -> None:
+        """Replace one layer's mask in place, so that the projection sees it."""
+        self.masks[name].copy_(mask)
+
+    def project(self) -> None:
+        """Zero pruned weights and their momentum: both, or pruned weights come back one step later."""
+        if not self.masks:
+            return
+        weights = self.weights
+        pairs = [(t, self.masks[n]) for n in self.masks for t in (weights[n].data, *self.momentum(weights[n]))]
+        torch._foreach_mul_([t for t, _ in pairs], [m for _, m in pairs])
+
+    PLAIN = ("epoch", "step", "method", "plateau", "loss", "history", "events", "counts", "best", "kept", "average", "spent", "stopped")
+
+    def save(self, path: Path) -> None:
+        """The whole state into one file, whole or not at all."""
+        tree = {name: getattr(self, name) for name in self.PLAIN}
+        tree |= {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "masks": self.masks}
+        write_atomically(path, lambda f: torch.save(tree, f))
+
+    def restore(self, path: Path) -> None:
+        """Go back to a saved state. Only tensors and plain containers are read; nothing is executed."""
+        tree = torch.load(path, map_location=self.device, weights_only=True)
+        self.net.load_state_dict(tree["net"])
+        self.optimizer.load_state_dict(tree["optimizer"])
+        for name, mask in tree["masks"].items():
+            self.masks[name] = mask
+        for name in self.PLAIN:
+            setattr(self, name, tree[name])
