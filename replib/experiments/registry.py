@@ -1,0 +1,140 @@
+"""The exhibits that are implemented: what each needs and how its numbers are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from replib.experiments import sparsity_winning_twice as swt
+from replib.experiments.cost import estimate
+from replib.experiments.profiles import Profile, profile
+from replib.experiments.rows import Row, frame
+from replib.experiments.runner import closure, run
+from replib.spec import Job, ReplibError, Task, choose, task
+from replib.store import Missing, Store
+from replib.store.evidence import Evidence, Published, Reader
+
+TRAIN_IN_NOTEBOOK_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One table or figure: the jobs it is drawn from and the tidy frame they become.
+
+    `seeds` says which declared number of seeds applies. `jobs(profile)` lists the jobs (parents are found by themselves);
+    `read(reader, profile, seeds)` returns the tidy frame of what is done in all of them.
+    """
+
+    id: str
+    title: str
+    jobs: Callable[[Profile], Sequence[Job]]
+    read: Callable[[Reader, Profile, Sequence[int]], pd.DataFrame]
+    seeds: Literal["flagship", "ordering", "one"] = "ordering"
+
+    def declared(self, p: Profile) -> int:
+        """Number of seeds declared for this exhibit in profile `p`."""
+        return {"flagship": p.flagship, "ordering": p.ordering, "one": 1}[self.seeds]
+
+    def tasks(self, p: Profile, seeds: Sequence[int] | None = None) -> list[Task]:
+        """The tasks of the exhibit itself, ancestors not included."""
+        chosen = range(self.declared(p)) if seeds is None else [s for s in seeds if s < self.declared(p)]
+        return [task(job, seed) for seed in chosen for job in self.jobs(p)]
+
+
+def rows_exhibit(id: str, title: str, rows: Callable[[Profile], list[Row]], seeds: Literal["flagship", "ordering"]) -> Exhibit:
+    """An exhibit that is a table of accuracies."""
+    paper, _, name = id.partition("/")
+    return Exhibit(
+        id, title,
+        lambda p: [job for row in rows(p) for job in row.jobs()],
+        lambda reader, p, chosen: frame(reader, rows(p), chosen, paper=paper, exhibit=name),
+        seeds,
+    )  # fmt: skip
+
+
+EXHIBITS: dict[str, Exhibit] = {
+    e.id: e
+    for e in (
+        rows_exhibit("sparsity_winning_twice/table_1", "Dense and ten sparse settings at 80 and 90 %", swt.table_1, "flagship"),
+    )
+}
+FLAGSHIPS = ("sparsity_winning_twice/table_1",)
+
+
+def exhibit(id: str) -> Exhibit:
+    """The exhibit called `id`."""
+    return EXHIBITS[choose("exhibit", id, EXHIBITS)]
+
+
+def project_root() -> Path:
+    """The folder that holds results/ and build/: $REPLIB_ROOT, else the nearest one above here, else this package's checkout."""
+    if "REPLIB_ROOT" in os.environ:
+        return Path(os.environ["REPLIB_ROOT"])
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]):
+        if (folder / "results" / "reported").is_dir():
+            return folder
+    raise ReplibError("The folder results/reported was found nowhere above this one. Run from a checkout of the project, or set REPLIB_ROOT.")
+
+
+def evidence(p: Profile, root: Path | None = None) -> Evidence:
+    """Where results of a profile are read from."""
+    root = root or project_root()
+    return Evidence(Store(root / "build" / "store"), Published(root / "results" / p.name))
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a notebook works with: the exhibit, its profile, the evidence and the tidy frame."""
+
+    exhibit: Exhibit
+    profile: Profile
+    evidence: Evidence
+    frame: pd.DataFrame
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds that are done in every row."""
+        return sorted(int(s) for s in self.frame.seed.unique())
+
+
+def results(id: str, profile_name: str = "laptop", device: str = "cpu") -> Results:
+    """The results of an exhibit for a notebook, read from the store and the published evidence.
+
+    If no seed is complete, seed 0 is trained here and now, with a progress bar, when the estimate is under two minutes; otherwise the
+    error says which command makes it.
+    """
+    e, p = exhibit(id), profile(profile_name)
+    found = evidence(p)
+    chosen = range(e.declared(p))
+    try:
+        table = e.read(found, p, chosen)
+    except Missing:
+        todo = [t for t in closure(e.tasks(p, [0])) if found.status(t) != "done"]
+        costs = {t: estimate(t) for t in todo}
+        if sum(costs.values()) > TRAIN_IN_NOTEBOOK_SECONDS:
+            raise ReplibError(
+                f"{id} has no complete results in the profile {p.name!r}, and making them takes about {sum(costs.values()) / 60:.0f} "
+                f"minutes on one core. Run: replib run {id} -p {p.name}"
+            ) from None
+        report = run(todo, found.store, device=device, cost=costs)
+        if report.failed:
+            raise ReplibError(next(iter(report.failed.values()))) from None
+        table = e.read(found, p, chosen)
+    return Results(e, p, found, table)
+
+
+def reported(id: str) -> pd.DataFrame:
+    """The papers' printed numbers of an exhibit, with the columns of results/reported; empty if it prints none."""
+    paper, _, name = id.partition("/")
+    path = project_root() / "results" / "reported" / f"{paper}__{name}.csv"
+    if not path.exists():
+        return pd.DataFrame()
+    table = pd.read_csv(path)
+    return table.assign(exhibit=name, sparsity_percent=table.sparsity_percent.astype(float))
+
+
