@@ -1,4 +1,4 @@
-// Filters of the scoreboard. The state lives in the address (scoreboard.html?paper=...&outcome=...), so that it can be linked to.
+// Filters of the scoreboard. The state lives in the address (scoreboard.html?paper=...&verdict=...), so that it can be linked to.
 // Without this script the form stays hidden and every claim is visible.
 (() => {
   const form = document.getElementById("filters");

@@ -192,6 +192,7 @@ def for_site(notebook: dict[str, Any], exhibit: str) -> dict[str, Any]:
         if first is None:
             raise ReplibError(f"The notebook of {exhibit} has no text cell; give it one that begins with the exhibit's title.")
         first["source"] = f"{label}\n{''.join(first['source'])}"
+    notebook["metadata"].setdefault("language_info", {"name": "python"}).setdefault("pygments_lexer", "ipython3")
     figure = 0
     for cell in cells:
         for output in cell.get("outputs", ()):

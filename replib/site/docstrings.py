@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _CODE = re.compile(r"(:[a-z:]+:`[^`]+`|``.+?``|`[^`]+`)", flags=re.DOTALL)
+_ROLE_WITHOUT_TARGET = re.compile(r":(py:)?(data|attr|const):`")
 _ITEM = re.compile(r"\s*([-*]|\d+\.)\s+(.*)")
 
 
@@ -72,6 +73,9 @@ def _inline(text: str) -> str:
             piece = re.sub(r"[*|`\\]|_(?!\w)", lambda m: "\\" + m.group(), piece)
             # reStructuredText ends a code span only before a space or a mark; an escaped space is shown as nothing.
             out.append(f"\\ {piece}" if k and piece[:1].isalnum() else piece)
+        elif _ROLE_WITHOUT_TARGET.match(piece):
+            # Constants and fields have no entry of their own in the reference, so there is nothing to link to.
+            out.append(f"``{piece.split('`')[1].lstrip('~')}``")
         else:
             out.append(piece if piece.startswith((":", "``")) else f"`{piece}`")
             if pieces[k - 1][-1:].isalnum():

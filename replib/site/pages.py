@@ -21,21 +21,18 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper as the book names it: folder name, title, venue, and the bibliography key."""
+    """A paper as the book names it: folder name, title, and a shorter title for table heads."""
 
     name: str
     title: str
-    venue: str
-    cite: str
+    short: str
 
 
 PAPERS = (
-    Paper("sparsity_winning_twice", "Sparsity Winning Twice", "ICLR 2022", "chen2022sparsity"),
-    Paper(
-        "achieving_robustness_via_sparsity", "Achieving Adversarial Robustness via Sparsity", "preprint 2020", "wang2020achieving"
-    ),
-    Paper("double_win_lottery_tickets", "Data-Efficient Double-Win Lottery Tickets", "ICML 2022", "chen2022double"),
-    Paper("adversarial_winning_tickets", "Finding Dynamics Preserving Adversarial Winning Tickets", "AISTATS 2022", "shi2022finding"),
+    Paper("sparsity_winning_twice", "Sparsity Winning Twice", "Sparsity Winning Twice"),
+    Paper("achieving_robustness_via_sparsity", "Achieving Adversarial Robustness via Sparsity", "Robustness via Sparsity"),
+    Paper("double_win_lottery_tickets", "Data-Efficient Double-Win Lottery Tickets", "Double-Win Tickets"),
+    Paper("adversarial_winning_tickets", "Finding Dynamics Preserving Adversarial Winning Tickets", "Adversarial Winning Tickets"),
 )
 
 # (outcome, sign, what the word means). The sign repeats what the colour says, for readers who cannot tell the colours apart.
@@ -111,33 +108,47 @@ def verdict_words(scope: str, outcome: str) -> str:
     return STAND_IN_WORDS.get(outcome, outcome) if scope == "stand-in" else outcome
 
 
-def badge(scope: str, outcome: str) -> str:
+def badge(scope: str, outcome: str, *, with_scope: bool = True) -> str:
     """HTML of a verdict badge: sign, words and scope. Colour only repeats them."""
     signs = {name: sign for name, sign, _ in OUTCOMES}
     if outcome not in signs:
         raise ReplibError(f"The outcome {outcome!r} is not known to the book; use one of {', '.join(signs)}.")
     kind = f"verdict outcome-{slug(outcome)} scope-{slug(scope)}"
-    where = "" if scope == "none" else f'<span class="scope">{html.escape(scope.replace("data reduced", "data, reduced"))}</span>'
+    where = "" if scope == "none" or not with_scope else f'<span class="scope">{html.escape(scope.replace("data reduced", "data, reduced"))}</span>'
     words = html.escape(verdict_words(scope, outcome))
     return f'<span class="{kind}"><span class="sign" aria-hidden="true">{signs[outcome]}</span> {words}{where}</span>'
 
 
 def at_a_glance(claims: Sequence[Record]) -> str:
-    """The table of the landing page: number of claims by paper and outcome; each number opens the scoreboard filtered to it."""
-    shown = [(name, sign) for name, sign, _ in OUTCOMES if any(c["outcome"] == name for c in claims)]
-    head = "".join(f'<th scope="col"><span aria-hidden="true">{sign}</span> {name}</th>' for name, sign in shown)
-    lines = ['<div class="scroll"><table class="glance">', f'<thead><tr><th scope="col">Paper</th>{head}<th scope="col">all</th></tr></thead>']
-    for paper in (*PAPERS, None):
-        mine = [c for c in claims if paper is None or c["paper"] == paper.name]
-        cells = []
-        for outcome in [*(name for name, _ in shown), None]:
-            n = sum(outcome is None or c["outcome"] == outcome for c in mine)
-            query = "&amp;".join(f"{key}={slug(value)}" for key, value in (("paper", paper and paper.name), ("outcome", outcome)) if value)
-            cells.append(f'<td><a href="scoreboard.html?{query}">{n}</a></td>' if n else '<td class="nothing">0</td>')
-        title = html.escape(paper.title) if paper else "All four papers"
-        name = f'<a href="papers/{paper.name}.html">{title}</a>' if paper else title
-        lines.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
-    return "\n".join([*lines, "</table></div>\n"])
+    """The table of the landing page: number of claims by verdict and paper; each number opens the scoreboard filtered to it."""
+    heads = "".join(f'<th scope="col"><a href="papers/{p.name}.html">{html.escape(p.short)}</a></th>' for p in PAPERS)
+    lines = ['<div class="scroll"><table class="glance">', f'<thead><tr><td></td>{heads}<th scope="col">All</th></tr></thead>']
+    for words, _, sign_badge in verdicts_present(claims):
+        lines.append(f'<tr><th scope="row">{sign_badge}</th>{_counts(claims, words)}</tr>')
+    return "\n".join([*lines, f'<tr class="all"><th scope="row">all claims</th>{_counts(claims, None)}</tr>', "</table></div>\n"])
+
+
+def _counts(claims: Sequence[Record], words: str | None) -> str:
+    """The cells of one verdict (all verdicts if None): a number for each paper, and one for all of them."""
+    cells = []
+    for paper in (*(p.name for p in PAPERS), None):
+        mine = (c for c in claims if paper in (None, c["paper"]))
+        n = sum(words in (None, verdict_words(c["scope"], c["outcome"])) for c in mine)
+        query = "&amp;".join(f"{key}={slug(value)}" for key, value in (("paper", paper), ("verdict", words)) if value)
+        cells.append(f'<td><a href="scoreboard.html?{query}">{n}</a></td>' if n else '<td class="nothing">0</td>')
+    return "".join(cells)
+
+
+def verdicts_present(claims: Sequence[Record]) -> list[tuple[str, str, str]]:
+    """(words, outcome, badge without scope) of every verdict that occurs in `claims`, in the order of the legend."""
+    found = []
+    for outcome, _, _ in OUTCOMES:
+        for scope in ("none", "stand-in"):
+            words = verdict_words(scope, outcome)
+            here = any(c["outcome"] == outcome and verdict_words(c["scope"], outcome) == words for c in claims)
+            if here and words not in [w for w, _, _ in found]:
+                found.append((words, outcome, badge(scope, outcome, with_scope=False)))
+    return found
 
 
 def _choices(name: str, label: str, options: Iterable[tuple[str, str]]) -> str:
@@ -152,8 +163,8 @@ def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -
     """
     papers = [(slug(p.name), p.title) for p in PAPERS]
     scopes = [(slug(s), s) for s, _ in SCOPES if any(c["scope"] == s for c in claims)]
-    outcomes = [(slug(o), o) for o, _, _ in OUTCOMES if any(c["outcome"] == o for c in claims)]
-    controls = [_choices("paper", "Paper", papers), _choices("scope", "Scope", scopes), _choices("outcome", "Outcome", outcomes)]
+    verdicts = [(slug(words), words) for words, _, _ in verdicts_present(claims)]
+    controls = [_choices("paper", "Paper", papers), _choices("scope", "Scope", scopes), _choices("verdict", "Verdict", verdicts)]
     legend = [f"{sign} **{name}**\n: {text}." for name, sign, text in OUTCOMES]
     scope_legend = [f"**{name.replace('data reduced', 'data, reduced')}**\n: {text}." for name, text in SCOPES]
     parts = [
@@ -191,6 +202,7 @@ def _claim_block(claim: Record, built: Collection[str]) -> str:
     """One claim of the scoreboard. Its classes carry what the filters read."""
     classes = " ".join(
         ["claim", f"paper-{slug(claim['paper'])}", f"scope-{slug(claim['scope'])}", f"outcome-{slug(claim['outcome'])}"]
+        + [f"verdict-{slug(verdict_words(claim['scope'], claim['outcome']))}"]
     )
     lines = [
         f"({claim_label(claim['claim_id'])})=",
@@ -235,7 +247,7 @@ def number(value: object) -> str:
     """`value` with three significant digits and a true minus sign; words are left as they are, escaped."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return escape(value)
-    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    text = f"{value + 0.0:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     return text.replace("-", "−")
 
 
@@ -356,9 +368,11 @@ def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], m
     """The table of contents in jupyter-book's format: parts in reading order; exhibits under their paper, in the paper's order."""
     parts: list[dict[str, Any]] = []
     for paper in PAPERS:
-        pages = [{"file": f"notebooks/{e}"} for e in built if e.split("/")[0] == paper.name]
         chapter: dict[str, Any] = {"file": f"papers/{paper.name}", "title": "The paper and its claims"}
-        parts.append({"caption": paper.title, "chapters": [chapter, *pages]})
+        pages = [{"file": f"notebooks/{e}", "title": exhibit_name(e)} for e in built if e.split("/")[0] == paper.name]
+        if pages:
+            chapter["sections"] = pages
+        parts.append({"caption": paper.title, "chapters": [chapter]})
     parts.append({"caption": "Results", "chapters": [{"file": "scoreboard"}, {"file": "together"}, {"file": "threats"}, {"file": "status"}]})
     parts.append({"caption": "Methods", "chapters": [{"file": f"methods/{m}"} for m in methods]})
     said = ["register", "departures", "errata", "data_and_nets"]
