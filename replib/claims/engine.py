@@ -165,7 +165,8 @@ def fragility(
                 out[i] += batch[i][1] * steps[i] * unit[cell]
             return out.ravel()
 
-        return (judge(fetch) != truth).reshape(count, per)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a number may pass through 0 on its way
+            return (judge(fetch) != truth).reshape(count, per)
 
     chunk = max(1, int(3e6 / (max(1, len(cells)) * len(grid))))
     turned = []
@@ -241,7 +242,8 @@ def judge_printed(claim: Claim, sample: Sample) -> Verdict:
         )
     else:
         value = _number(float(tight.value[0]))
-        words = f"The printed tables bear it out ({_count(conditions)}); the tightest is {tight.name}: {value}{_bound(tight)}."
+        words = f"The printed tables bear it out ({_count(conditions)}); the tightest is {tight.name}: "
+        words += f"{value}{_bound(tight)}."
     small, cell = fragility(
         lambda f: all_hold(claim.predicate(table(claim, sample, f))), cells, {c: float(fetch(c)[0]) for c in cells}
     )
@@ -439,7 +441,11 @@ def _outcome(e: Evidence, p_supported: float, p_contradicted: float) -> tuple[st
     if p_supported <= ALPHA:
         return "supported", f"{toward} the claim ({e.scope}):"
     if _equivalent(e):
-        return "equivalent", f"No difference beyond the margin ({claim.margin:g} points, {claim.margin_gap:g} of gap):"
+        words = f"({claim.margin:g} points, {claim.margin_gap:g} of gap)"
+        return (
+            "equivalent",
+            f"Equivalent: what does not hold beyond doubt lies within the margin {words} on both sides.",
+        )
     return "inconclusive", "Inconclusive:"
 
 

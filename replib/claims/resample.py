@@ -77,7 +77,7 @@ def bootstrap(
             group = np.arange(n) if not clusters or cell.dataset not in clusters else np.asarray(clusters[cell.dataset])
             if len(group) != n:
                 raise SpecError(
-                    f"clusters of {cell.dataset} name {len(group)} images, not the {n} of {cell.words()}; give one each."
+                    f"clusters of {cell.dataset} name {len(group)} images, not the {n} tested; give one each."
                 )
             _, group = np.unique(group, return_inverse=True)
             count = int(group.max()) + 1

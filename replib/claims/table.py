@@ -8,6 +8,7 @@ changed number. A predicate cannot tell them apart.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -71,14 +72,16 @@ class Cell(NamedTuple):
         return f"{self.metric.replace('_', ' ')} of {self.setting}{level}{extra} ({where})"
 
 
+@functools.cache
 def exhibit_name(text: str) -> str:
     """Short name of an exhibit: "Table A2", "table_a2" and "some_paper/table_a2" all become "table_a2"."""
     return re.sub(r"[^a-z0-9]+", "_", str(text).rsplit("/", 1)[-1].lower()).strip("_")
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_variant(text: object) -> tuple[tuple[str, str], ...]:
     """Sorted pairs of "name=value; name=value"; empty for an empty or missing text. A part without "=" is an error."""
-    if text is None or (isinstance(text, float) and np.isnan(text)) or not str(text).strip():
+    if _absent(text) or not str(text).strip():
         return ()
     pairs = []
     for part in str(text).split(";"):
@@ -94,7 +97,7 @@ def parse_variant(text: object) -> tuple[tuple[str, str], ...]:
 
 
 def _level(value: object) -> float | None:
-    return None if value is None or pd.isna(value) else round(float(value), 2)
+    return None if _absent(value) else round(float(value), 2)
 
 
 class Sample:
@@ -119,8 +122,8 @@ class Sample:
         self.values: dict[Cell, np.ndarray] = {}
         self.constants: set[Cell] = set()
         self.scopes: dict[Cell, str] = {}
-        scopes = frame["scope"] if "scope" in frame.columns else [None] * len(frame)
-        rows = zip(*(frame[c] for c in COLUMNS[1:]), scopes, strict=True)
+        scopes = frame["scope"].tolist() if "scope" in frame.columns else [None] * len(frame)
+        rows = zip(*(frame[c].tolist() for c in COLUMNS[1:]), scopes, strict=True)
         for exhibit, dataset, architecture, sparsity, setting, variant, metric, seed, value, scope in rows:
             cell = Cell(
                 exhibit_name(exhibit),
@@ -131,18 +134,18 @@ class Sample:
                 parse_variant(variant),
                 str(metric),
             )
-            if pd.isna(value):
+            if _absent(value):
                 continue
             if isinstance(scope, str):
                 self.scopes[cell] = scope
             known = self.values.setdefault(cell, np.full(max(1, len(self.seeds)), np.nan))
-            if pd.isna(seed):
+            if _absent(seed):
                 self.constants.add(cell)
                 _store(known, slice(None), float(value), cell)
             else:
                 _store(known, column[int(seed)], float(value), cell)
         self.index: dict[tuple[str, str], list[Cell]] = {}
-        for cell in self.values:
+        for cell in sorted(self.values, key=_sortable):  # the order of rows in a frame must not matter
             self.index.setdefault((cell.setting, cell.metric), []).append(cell)
 
     def common_seeds(self, cells: Iterable[Cell]) -> list[int]:
@@ -153,16 +156,22 @@ class Sample:
         return [int(i) for i in np.flatnonzero(have)]
 
 
+def _sortable(cell: Cell) -> tuple:
+    return (*cell[:3], -1.0 if cell.sparsity is None else cell.sparsity, *cell[4:])
+
+
 def _text(value: object) -> str:
-    return "" if value is None or (isinstance(value, float) and np.isnan(value)) else str(value)
+    return "" if _absent(value) else str(value)
+
+
+def _absent(value: object) -> bool:
+    return value is None or value is pd.NA or value != value  # only NaN differs from itself
 
 
 def _store(known: np.ndarray, where: int | slice, value: float, cell: Cell) -> None:
-    before = np.atleast_1d(known[where])
-    if np.any(~np.isnan(before) & (before != value)):
-        raise SpecError(
-            f"two values for {cell.words()} in {cell.exhibit}: {before[0]:g} and {value:g}; keep one of them."
-        )
+    before = known[where] if isinstance(where, int) else known[0]
+    if not np.isnan(before) and before != value:
+        raise SpecError(f"two values for {cell.words()} in {cell.exhibit}: {before:g} and {value:g}; keep one of them.")
     known[where] = value
 
 

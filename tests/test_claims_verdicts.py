@@ -1,0 +1,271 @@
+"""Verdicts on made-up results whose truth is known."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from replib.claims import OUTCOMES, load_claims, printed_frame, verdicts
+from replib.claims.engine import gather, judge_all, judge_printed
+from replib.claims.predicates import PAPERS
+from replib.claims.table import COLUMNS, Sample
+from replib.spec import ReplibError, SpecError
+
+CLAIMS = {c.claim_id: c for c in load_claims()}
+SAMPLES = {p: Sample(rows, PAPERS[p].SETTINGS) for p, rows in printed_frame().groupby("paper")}
+PRINTED = {k: judge_printed(c, SAMPLES[c.paper]) for k, c in CLAIMS.items()}
+RECORD = [
+    "claim_id", "paper", "source", "statement", "kind_of_claim", "exhibits", "confirmatory", "seeds_declared", "margin",
+    "scope", "outcome", "effect", "interval", "n", "sentence", "printed", "printed_sentence", "chance", "fragility",
+]  # fmt: skip
+
+
+def results(
+    seeds: int, noise: float = 0.3, exhibit: str = "Table 1", paper: str = "sparsity_winning_twice"
+) -> pd.DataFrame:
+    """The printed rows of one exhibit as if each seed had given them with independent noise."""
+    rng = np.random.default_rng(11)
+    rows = printed_frame().query("paper == @paper and exhibit == @exhibit").drop(columns="seed")
+    return pd.concat(
+        [rows.assign(seed=s, value=rows.value + noise * rng.normal(size=len(rows))) for s in range(seeds)],
+        ignore_index=True,
+    )
+
+
+def verdict(claim_id: str, frame: pd.DataFrame, **kw: object) -> dict:
+    """The record of one claim judged alone, which is quick: Holm's family then has one member."""
+    return judge_all([CLAIMS[claim_id]], frame, {claim_id: PRINTED[claim_id]}, **kw)[0].record()
+
+
+def change(frame: pd.DataFrame, setting: str, metric: str, add: float, sparsity: float | None = None) -> pd.DataFrame:
+    where = (frame.setting == setting) & (frame.metric == metric)
+    if sparsity is not None:
+        where &= frame.sparsity_percent == sparsity
+    return frame.assign(value=frame.value + add * where)
+
+
+def test_no_results() -> None:
+    records = verdicts(None)
+    assert [r["claim_id"] for r in records] == list(CLAIMS)
+    assert {r["outcome"] for r in records} == {"no results yet"}
+    assert {r["scope"] for r in records} == {"none"}
+    assert set(RECORD) <= set(records[0])
+
+
+def test_supported_contradicted_and_words_of_the_scope() -> None:
+    frame = results(20)
+    found = verdict("swt_rb_gap_80_90", frame)
+    assert (found["outcome"], found["scope"], found["n"]) == ("supported", "stand-in", 20)
+    assert found["sentence"].startswith("Consistent with the claim (stand-in): 5 of 5 conditions hold")
+    assert found["interval"][0] < found["effect"] < found["interval"][1]
+    assert found["interval"][0] > 0
+    assert verdict("swt_rb_gap_80_90", frame, scope="paper scale")["sentence"].startswith("Supports")
+    worse = change(frame, "Robust Bird", "robust_generalization_gap", 30, 80)
+    found = verdict("swt_rb_gap_80_90", worse)
+    assert found["outcome"] == "contradicted"
+    assert found["sentence"].startswith("Contrary to")
+    assert found["failing"] == ["gap, dense minus Robust Bird at 80 %"]
+    assert found["interval"][1] < 0
+
+
+def test_interim_is_never_decided() -> None:
+    for seeds in (1, 19):
+        found = verdict("swt_rb_gap_80_90", results(seeds, noise=0.01))
+        assert found["outcome"] == "inconclusive"
+        assert f"interim: {seeds} of 20 declared seeds" in found["sentence"]
+        assert found["effect"] > 0
+        assert (found["interval"] is None) == (seeds == 1)
+
+
+def test_more_seeds_than_declared_are_not_used() -> None:
+    frame = results(23)
+    wild = frame.assign(value=frame.value.where(frame.seed < 20, 0.0))
+    assert verdict("swt_rb_gap_80_90", wild)["n"] == 20
+    assert verdict("swt_rb_gap_80_90", wild)["outcome"] == "supported"
+
+
+def test_only_seeds_that_every_row_has() -> None:
+    frame = results(20)
+    frame = frame[~((frame.setting == "Robust Bird") & (frame.seed == 4))]
+    assert verdict("swt_rb_gap_80_90", frame)["n"] == 19
+    assert verdict("swt_fb_gap_range", frame)["n"] == 20
+
+
+def test_equivalent_within_the_margin() -> None:
+    frame = results(20, noise=0.2)
+    level = {"robust_generalization_gap": 25.0, "robust_accuracy_best": 50.0, "training_flops_e17": 10.0}
+    same = frame.assign(value=[level.get(m, 1.0) for m in frame.metric])
+    same = same.assign(value=same.value + 0.2 * np.random.default_rng(0).normal(size=len(same)))
+    # FLOPs have no margin of equivalence: keep the claimed order in them
+    same = change(same, "Flying Bird+", "training_flops_e17", -5)
+    found = verdict("swt_fbp_vs_omp", same)
+    assert found["outcome"] == "equivalent"
+    assert found["sentence"].startswith(
+        "Equivalent: what does not hold beyond doubt lies within the margin (2 points, 3 of gap)"
+    )
+    wide = same.assign(
+        value=same.value + 8 * np.random.default_rng(1).normal(size=len(same)) * (same.metric != "training_flops_e17")
+    )
+    assert verdict("swt_fbp_vs_omp", wide)["outcome"] == "inconclusive"
+
+
+def test_scopes_that_cannot_speak_and_by_construction() -> None:
+    frame = results(20)
+    assert verdict("swt_rb_flops_vs_omp", frame)["outcome"] == "not testable here"
+    assert verdict("swt_dense_overfits", frame)["outcome"] == "by construction"
+    assert verdict("swt_dense_overfits", frame, scope="paper scale")["outcome"] == "supported"
+
+
+def test_exact_numbers_need_no_seeds() -> None:
+    frame = printed_frame().query("exhibit == 'Table 1' and metric.str.contains('flops')")
+    found = verdict("swt_rb_flops_vs_omp", frame, scope="exact")
+    assert (found["outcome"], found["n"], found["interval"]) == ("supported", 1, None)
+    assert found["sentence"].startswith("Supports the claim (exact)")
+
+
+def test_a_row_can_carry_its_own_scope() -> None:
+    frame = results(20)
+    frame = frame.assign(scope=np.where(frame.setting == "Robust Bird", "stand-in", "exact"))
+    assert verdict("swt_rb_gap_80_90", frame, scope="exact")["scope"] == "stand-in"
+    assert verdict("swt_fb_gap_range", frame)["scope"] == "exact"
+
+
+def test_partial_coverage_is_not_support_but_can_contradict() -> None:
+    frame = results(5, noise=0.01, exhibit="Table A8")
+    assert verdict("swt_improved_attacks", frame)["outcome"] == "supported"
+    part = frame[frame.dataset == "CIFAR-100"]  # a name that begins like CIFAR-10
+    found = verdict("swt_improved_attacks", part)
+    assert found["outcome"] == "inconclusive"
+    assert "no results yet for CIFAR-10)." in found["sentence"]
+    worse = change(part, "Robust Bird", "robust_generalization_gap", 60)
+    assert verdict("swt_improved_attacks", worse)["outcome"] == "contradicted"
+
+
+def test_missing_rows_are_named() -> None:
+    frame = results(20)
+    found = verdict("swt_rb_beats_omp", frame[frame.setting != "OMP"])
+    assert found["outcome"] == "no results yet"
+    assert "of OMP at 80 %" in found["sentence"]
+
+
+def test_holm_counts_the_declared_family() -> None:
+    """With one confirmatory claim run of eleven declared, its probability is multiplied by eleven."""
+    place = ("sparsity_winning_twice", "Table 1", "CIFAR-10", "ResNet-18")
+    rng = np.random.default_rng(2)
+    rows = [
+        (*place, 80, setting, "", metric, seed, value + 0.45 * rng.normal())
+        for seed in range(20)
+        for setting, sign in (("OMP", -1), ("Flying Bird+", 1))
+        for metric, value in (
+            ("robust_accuracy_best", 50 + 0.17 * sign),
+            ("robust_generalization_gap", 30 - 10 * sign),
+            ("training_flops_e17", 900 - 500 * sign),
+        )
+    ]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    claim = CLAIMS["swt_fbp_vs_omp"]
+    family = [c for c in CLAIMS.values() if c.paper == claim.paper and c.confirmatory]
+    assert len(family) == 11
+    raw = gather(claim, Sample(frame, PAPERS[claim.paper].SETTINGS), {}, None, "stand-in").p_supported
+    assert 0.001 < raw < 0.09
+    record = next(r for r in verdicts(frame) if r["claim_id"] == claim.claim_id)
+    assert record["p_supported"] == pytest.approx(11 * raw)
+
+
+def test_test_images_widen_the_interval() -> None:
+    frame = results(20, noise=0.05)
+    rng = np.random.default_rng(0)
+    rows = frame.query("metric in ['robust_accuracy_best', 'robust_accuracy_final']")
+    images, value = {}, {}
+    for key, group in rows.groupby(["setting", "sparsity_percent", "metric"]):
+        images[key] = rng.random((20, 100)) < group.value.mean() / 100
+        value[key] = 100 * images[key].mean(axis=1)
+    exact = frame.copy()
+    for key, column in value.items():
+        where = (exact.setting == key[0]) & (exact.sparsity_percent == key[1]) & (exact.metric == key[2])
+        exact.loc[where, "value"] = exact.loc[where, "seed"].map(dict(enumerate(column)))
+    without, with_images = (verdict("swt_fb_top_robust_accuracy", exact, images=i) for i in (None, images))
+    width = [r["interval"][1] - r["interval"][0] for r in (without, with_images)]
+    assert width[1] > 1.1 * width[0]
+    with pytest.raises(SpecError, match="images has the key"):
+        verdict(
+            "swt_fb_top_robust_accuracy", exact, images={("OMP", 80): images[("OMP", 80.0, "robust_accuracy_best")]}
+        )
+    with pytest.raises(SpecError, match="one row per seed"):
+        verdict("swt_fb_top_robust_accuracy", exact, images={k: v[:3] for k, v in images.items()})
+
+
+def test_mnist_at_three_percent_needs_a_good_dense_network() -> None:
+    def frame(natural: float) -> pd.DataFrame:
+        rows = [
+            ("adversarial_winning_tickets", "figure_4", "MNIST", "CNN", s, m, "", metric, seed, v + 0.01 * seed)
+            for seed in range(5)
+            for m, s, values in (("full model", 0, (natural, 90.0)), ("AWT", 97, (natural - 1, 89.5)))
+            for metric, v in zip(("natural_test_accuracy", "adversarial_test_accuracy"), values, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    good = verdict("awt_mnist_3_percent", frame(97.0), scope="same data reduced")
+    assert good["outcome"] == "supported"
+    poor = verdict("awt_mnist_3_percent", frame(93.0), scope="same data reduced")
+    assert poor["outcome"] == "not testable here"
+    assert "needs 95 % and 85 %" in poor["sentence"]
+    assert verdict("awt_mnist_3_percent", frame(97.0))["outcome"] == "not testable here"  # no stand-in for MNIST
+
+
+def test_tickets_from_curves() -> None:
+    """Extreme sparsity: the greatest level at which all three measures reach dense less one standard deviation."""
+    rows = []
+    reach = {"standard": 1, "fast adversarial": 2, "adversarial": 3}  # levels that still match dense
+    for dataset in ("CIFAR-10", "CIFAR-100", "SVHN"):
+        for pre, good in reach.items():
+            for training, metric in (
+                ("standard", "standard_accuracy"),
+                ("adversarial", "standard_accuracy"),
+                ("adversarial", "robust_accuracy"),
+            ):
+                place = ("double_win_lottery_tickets", "figure_3", dataset, "ResNet-50")
+                variant = f"pre_training={pre}; downstream_training={training}"
+                for seed in range(20):
+                    for i, level in enumerate((0, 59.04, 79.03, 89.26, 95.6)):
+                        v = 80.0 + (0 if i <= good else -9) + 0.1 * np.sin(7 * seed)
+                        rows.append((*place, level, "IMP with standard re-training", variant, metric, seed, v))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    found = verdict("dw_at_sparsest", frame)
+    assert found["outcome"] == "supported"
+    assert found["effect"] == pytest.approx(89.26 - 79.03)
+    assert verdict("dw_tickets_exist", frame)["outcome"] == "supported"
+    swap = {
+        "pre_training=adversarial": "pre_training=fast adversarial",
+        "pre_training=fast adversarial": "pre_training=adversarial",
+    }
+    first = frame.variant.str.split(";").str[0]
+    swapped = frame.assign(variant=[v.replace(a, swap.get(a, a)) for v, a in zip(frame.variant, first, strict=True)])
+    assert verdict("dw_at_sparsest", swapped)["outcome"] == "contradicted"
+
+
+def test_bad_frames_fail_loudly() -> None:
+    frame = results(2)
+    with pytest.raises(SpecError, match="Did you mean 'sparsity_winning_twice'"):
+        verdicts(frame.assign(paper="sparsity_wining_twice"))
+    with pytest.raises(SpecError, match="Robust Bird"):
+        verdicts(frame.replace({"setting": {"Robust Bird": "Robust bird"}}))
+    with pytest.raises(SpecError, match="scope"):
+        verdicts(frame, scope="laptop")
+    with pytest.raises(ReplibError, match="lack the columns variant"):
+        verdicts(frame.drop(columns="variant"))
+
+
+def test_same_results_same_records_and_in_time() -> None:
+    places = printed_frame()[["paper", "exhibit"]].drop_duplicates().values
+    frame = pd.concat([results(20, paper=p, exhibit=e) for p, e in places if p != "sparsity_winning_twice"])
+    started = time.process_time()
+    first = verdicts(frame)
+    spent = time.process_time() - started
+    assert {r["outcome"] for r in first} <= set(OUTCOMES)
+    assert sum(r["outcome"] != "no results yet" for r in first) == 18
+    assert first == verdicts(frame.sample(frac=1, random_state=0))
+    assert spent < 5
