@@ -15,6 +15,7 @@ from replib.experiments.cost import estimate
 from replib.experiments.profiles import Profile, profile
 from replib.experiments.rows import Row, frame
 from replib.experiments.runner import closure, run
+from replib.root import project_root
 from replib.spec import Job, ReplibError, Task, choose, task
 from replib.store import Missing, Store
 from replib.store.evidence import Evidence, Published, Reader
@@ -71,16 +72,6 @@ def exhibit(id: str) -> Exhibit:
     return EXHIBITS[choose("exhibit", id, EXHIBITS)]
 
 
-def project_root() -> Path:
-    """The folder that holds results/ and build/: $REPLIB_ROOT, else the nearest one above here, else this package's checkout."""
-    if "REPLIB_ROOT" in os.environ:
-        return Path(os.environ["REPLIB_ROOT"])
-    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]):
-        if (folder / "results" / "reported").is_dir():
-            return folder
-    raise ReplibError("The folder results/reported was found nowhere above this one. Run from a checkout of the project, or set REPLIB_ROOT.")
-
-
 def evidence(p: Profile, root: Path | None = None) -> Evidence:
     """Where results of a profile are read from."""
     root = root or project_root()
@@ -106,9 +97,9 @@ def results(id: str, profile_name: str = "laptop", device: str = "cpu") -> Resul
     """The results of an exhibit for a notebook, read from the store and the published evidence.
 
     If no seed is complete, seed 0 is trained here and now, with a progress bar, when the estimate is under two minutes; otherwise the
-    error says which command makes it.
+    error says which command makes it. $REPLIB_PROFILE overrides the profile, which is how the tests run every notebook at the smallest one.
     """
-    e, p = exhibit(id), profile(profile_name)
+    e, p = exhibit(id), profile(os.environ.get("REPLIB_PROFILE", profile_name))
     found = evidence(p)
     chosen = range(e.declared(p))
     try:

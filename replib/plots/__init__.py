@@ -1,0 +1,52 @@
+"""Figures and tables. Plot functions take tidy data and optional Axes and return Axes; nothing here computes a result."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from replib.plots.style import apply, look
+from replib.root import project_root
+from replib.store.files import write_bytes
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+    from matplotlib.figure import Figure
+
+__all__ = ["apply", "folder", "look", "save"]
+
+
+def folder(result: Any) -> Path:
+    """Where an exhibit's files go: $REPLIB_OUT, else build/rendered/<profile>/<paper>/ of the project."""
+    paper = result.exhibit.id.partition("/")[0]
+    base = os.environ.get("REPLIB_OUT")
+    return Path(base) if base else project_root() / "build" / "rendered" / result.profile.name / paper
+
+
+def save(
+    result: Any, *, figure: Figure | None = None, table: pd.DataFrame | None = None, name: str = "", caption: str = ""
+) -> Markdown:
+    """Write a figure as SVG and PNG and its data as CSV beside the rendered notebook; returns links to them.
+
+    Files are called ``<exhibit>[-<name>].svg|png|csv``. A watermark is drawn into figures of a profile whose numbers mean nothing.
+    """
+    from IPython.display import Markdown
+
+    stem = result.exhibit.id.partition("/")[2] + (f"-{name}" if name else "")
+    out = folder(result)
+    out.mkdir(parents=True, exist_ok=True)
+    links = []
+    if figure is not None:
+        if result.profile.watermark:
+            figure.text(0.5, 0.5, result.profile.watermark, ha="center", va="center", rotation=20, fontsize=20, color="red", alpha=0.35)
+        for kind in ("svg", "png"):
+            figure.savefig(out / f"{stem}.{kind}", bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
+        links += [f"[figure as SVG]({stem}.svg)"]
+    if table is not None:
+        write_bytes(out / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g").encode())
+        links += [f"[data as CSV]({stem}.csv)"]
+    text = " · ".join(links)
+    return Markdown(f"{caption}\n\n{text}" if caption else text)

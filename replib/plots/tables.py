@@ -1,0 +1,80 @@
+"""Tables: our numbers beside the printed ones, with seeds and spread."""
+
+from __future__ import annotations
+
+import pandas as pd
+from IPython.display import HTML
+
+ACCURACY = (
+    "robust_accuracy_best", "robust_accuracy_final", "robust_accuracy_diff", "standard_accuracy_best", "standard_accuracy_final",
+    "standard_accuracy_diff", "robust_generalization_gap", "robust_generalization_gap_reduction",
+)  # fmt: skip
+SHORT = {
+    "robust_accuracy_best": "RA best",
+    "robust_accuracy_final": "RA final",
+    "robust_accuracy_diff": "RA drop",
+    "standard_accuracy_best": "SA best",
+    "standard_accuracy_final": "SA final",
+    "standard_accuracy_diff": "SA drop",
+    "robust_generalization_gap": "gap",
+    "robust_generalization_gap_reduction": "gap reduction",
+    "training_flops_e17": "training FLOPs",
+    "inference_flops_e9": "inference FLOPs",
+    "final_density_percent": "weights left, %",
+}
+ROW = ["sparsity_percent", "setting"]
+
+
+def beside(ours: pd.DataFrame, printed: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY) -> pd.DataFrame:
+    """One line a row and metric: our mean, standard deviation (n - 1) and number of seeds, the printed number, and the difference.
+
+    Rows keep our order; a row that only one side has keeps blanks on the other. Columns: sparsity_percent, setting, metric, ours, sd, n,
+    printed, difference.
+    """
+    chosen = ours[ours.metric.isin(metrics)]
+    stats = chosen.groupby([*ROW, "metric"], sort=False).value.agg(ours="mean", sd="std", n="count").reset_index()
+    if printed.empty:
+        return stats.assign(printed=float("nan"), difference=float("nan"))
+    theirs = printed[printed.metric.isin(metrics)].rename(columns={"value": "printed"})[[*ROW, "metric", "printed"]]
+    table = stats.merge(theirs, on=[*ROW, "metric"], how="left", validate="1:1")
+    return table.assign(difference=table.ours - table.printed)
+
+
+def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int = 1) -> HTML:
+    """`beside` as the paper lays it out: one line a setting, one column a metric, "ours ± sd" above the printed number.
+
+    A stand-in's numbers are not on the scale of the printed ones; what can be compared is order and sign.
+    """
+
+    def cell(row: pd.Series) -> str:
+        sd = "" if pd.isna(row.sd) else f" <small>± {row.sd:.{decimals}f}</small>"
+        printed = "" if pd.isna(row.printed) else f"<br><span class='printed'>{row.printed:.2f}</span>"
+        return f"{row.ours:.{decimals}f}{sd}{printed}"
+
+    cells = table.assign(cell=table.apply(cell, axis=1))
+    order = cells[ROW].drop_duplicates()
+    grid = cells.pivot(index=ROW, columns="metric", values="cell").reindex(pd.MultiIndex.from_frame(order)).fillna("")
+    grid = grid[[m for m in metrics if m in grid]].rename(columns=SHORT).reset_index()
+    grid.insert(0, "sparsity", grid.pop("sparsity_percent").map(lambda s: f"{s:g} %"))
+    return HTML(f"<div class='replib-table'>{grid.to_html(index=False, escape=False, border=0)}</div>")
+
+
+def costs(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """FLOPs of each row as a share of dense, by both accountings, beside the share that the printed numbers give.
+
+    Columns: sparsity_percent, setting, and for training and inference: exact %, as the paper counts %, printed %; weights left, %.
+    """
+    mean = frame.groupby([*ROW, "metric"], sort=False).value.mean().unstack("metric")
+    dense = mean.loc[(0.0, "Baseline")]
+    out = pd.DataFrame(index=mean.index)
+    for what, unit in (("training", "e17"), ("inference", "e9")):
+        out[f"{what}, exact %"] = 100 * mean[f"{what}_flops_exact_{unit}"] / dense[f"{what}_flops_exact_{unit}"]
+        out[f"{what}, paper's count %"] = 100 * mean[f"{what}_flops_{unit}"] / dense[f"{what}_flops_{unit}"]
+        if not printed.empty:
+            theirs = printed[printed.metric == f"{what}_flops_{unit}"].set_index(ROW).value
+            out[f"{what}, printed %"] = 100 * theirs.reindex(mean.index) / theirs[(0.0, "Baseline")]
+    out["weights left, %"] = mean["final_density_percent"]
+    out["peak memory, MiB"] = mean["peak_memory_mib"]
+    out["seconds a run"] = mean["train_seconds"]
+    order = frame[ROW].drop_duplicates()
+    return out.reindex(pd.MultiIndex.from_frame(order)).reset_index()
