@@ -1,8 +1,8 @@
 """Assembly of the book's sources and the call of jupyter-book.
 
 The hand-written pages of ``book/``, the generated pages and the executed notebooks of a profile are put together in
-``build/book/<profile>/``; the html goes to ``build/site/``. Both are made from nothing each time: Sphinx never removes old pages, and
-a page that quotes another keeps the old number in an incremental build. Warnings are errors.
+``build/book/<profile>/``; the html goes to ``build/site/``. Both are made from nothing each time: Sphinx never removes
+old pages, and a page that quotes another keeps the old number in an incremental build. Warnings are errors.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from typing import Any
 
 import yaml
 
+from replib.claims import verdicts
+from replib.data.roles import ROLES
+from replib.experiments import profiles
 from replib.site import pages, source
 from replib.spec import ReplibError, choose
 
 METHODS = ("training", "masks", "robust_bird", "flying_bird", "scores", "lottery", "kernels", "landscapes", "flops")
 HOWTO = ("run_one_exhibit", "change_a_parameter", "add_a_method", "run_at_paper_scale")
-PROFILES = ("smoke", "laptop", "workstation", "paper")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -39,31 +41,37 @@ def build(
     status: Rows | None = None,
     roles: Rows | None = None,
 ) -> Path:
-    """Assemble and build the book of `profile` below the repository `root`; returns the folder that holds ``index.html``.
+    """Assemble and build the book of `profile` below the repository `root`; returns the folder that holds
+    ``index.html``.
 
-    `out` is that folder (default ``root/build/site``); it is replaced. `exhibits` are the ids that must have an executed notebook
-    (default: those with a source notebook). `claims` defaults to ``results/<profile>/scoreboard.json``, or to the plain statements with the
-    outcome "no results yet" while there is no such file; `status` and `roles` are rows for the pages of these names. Raises
-    :class:`~replib.spec.ReplibError` if a notebook is missing or jupyter-book reports a warning.
+    `out` is that folder (default ``root/build/site``); it is replaced. `exhibits` are the ids that must have an
+    executed notebook (default: those with a source notebook). `claims` defaults to
+    ``results/<profile>/scoreboard.json``, or to all claims with the outcome "no results yet" while there is no such
+    file; `status` holds the rows of the status page, with the keys ``exhibit``, ``runs``, ``commit``, ``machine`` and
+    ``time``; `roles` those of the table of training recipes, whose columns are their keys.
+    Raises :class:`~replib.spec.ReplibError` if a notebook is missing or jupyter-book reports a warning.
     """
     root = root.resolve()
     site = (out or root / "build/site").resolve()
     folder = assemble(profile, root, exhibits=exhibits, claims=claims, status=status, roles=roles)
     work = root / "build/book" / f"{profile}.html"
     shutil.rmtree(work, ignore_errors=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(folder), "--config", str(folder / "_config.yml")]
-    command += ["--toc", str(folder / "_toc.yml"), "--path-output", str(work), "-W", "-n", "--keep-going"]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(folder)]
+    command += ["--config", str(folder / "_config.yml"), "--toc", str(folder / "_toc.yml"), "--path-output", str(work)]
+    command += ["-W", "-n", "--keep-going"]
     # The package's docstrings are read by importing it: from this checkout, and without touching a GPU.
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]), "CUDA_VISIBLE_DEVICES": ""}
-    env |= {"NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
+    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
     log = root / "build/book" / f"{profile}.log"
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode != 0 or not (work / "_build/html/index.html").exists():
         lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr).splitlines()
-        said = dict.fromkeys(line.replace(f"{root}/", "") for line in lines if "WARNING" in line or "ERROR" in line or "rror:" in line)
-        shown = "; ".join(list(said)[:8]) or (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ReplibError(f"jupyter-book did not build the book cleanly: {shown}. Mend these pages; the whole log is {log}.")
+        said = [line.replace(f"{root}/", "") for line in lines if re.search("WARNING|ERROR|[Ee]rror:", line)]
+        shown = "; ".join(list(dict.fromkeys(said))[:8]) or (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ReplibError(
+            f"jupyter-book did not build the book cleanly: {shown}. Mend these pages; the whole log is {log}."
+        )
     shutil.rmtree(site, ignore_errors=True)
     site.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(work / "_build/html", site)
@@ -80,8 +88,10 @@ def assemble(
     status: Rows | None = None,
     roles: Rows | None = None,
 ) -> Path:
-    """Write all sources of the book of `profile` to ``root/build/book/<profile>`` and return that folder. Arguments as in :func:`build`."""
-    choose("profile", profile, PROFILES)
+    """Write all sources of the book of `profile` to ``root/build/book/<profile>`` and return that folder. Arguments
+    as in :func:`build`.
+    """
+    choose("profile", profile, profiles.PROFILES)
     known = exhibit_rows(root)
     ids = [row["id"] for row in known]
     built = _in_order(exhibits if exhibits is not None else _sources(root), ids)
@@ -93,7 +103,7 @@ def assemble(
             f"{', ...' * (len(missing) > 6)}. Run `replib render -p {profile}` first."
         )
     if claims is None:
-        claims = load_claims(root, profile, ids)
+        claims = load_claims(root, profile)
     folder = root / "build/book" / profile
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / "book", folder)
@@ -114,43 +124,75 @@ def config(root: Path, profile: str) -> dict[str, Any]:
     """``_config.yml`` of the repository, with the banner of `profile`."""
     settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     if profile == "smoke":
-        banner = "Smoke profile: a few batches a run. These pages only show that the machinery works; no number on them means anything."
+        banner = (
+            "Smoke profile: a few batches a run. These pages show that the machinery works; their numbers mean nothing."
+        )
         settings["sphinx"]["config"]["html_theme_options"]["announcement"] = banner
     return settings
 
 
 def exhibit_rows(root: Path) -> list[dict[str, str]]:
-    """The rows of ``results/reported/exhibits.csv`` with their ``id``, and the two theorems that have a page of their own."""
+    """The rows of ``results/reported/exhibits.csv`` with their ``id``, and the two theorems that have a page of their
+    own.
+    """
     rows = read_csv(root / "results/reported/exhibits.csv")
     rows = [{**row, "id": pages.exhibit_id(row["paper"], row["exhibit"])} for row in rows]
     theorems = (
-        ("achieving_robustness_via_sparsity", "The product of layer norms bounds the local Lipschitz constant of a network."),
-        ("adversarial_winning_tickets", "Networks with close mixed tangent kernels stay close under adversarial training."),
+        (
+            "achieving_robustness_via_sparsity",
+            "The product of layer norms bounds the local Lipschitz constant of a network.",
+        ),
+        (
+            "adversarial_winning_tickets",
+            "Networks with close mixed tangent kernels stay close under adversarial training.",
+        ),
     )
     for paper, what in theorems:
-        rows.append({"paper": paper, "exhibit": "Theorem 2", "kind": "theorem", "what_it_shows": what, "id": f"{paper}/theorem_2"})
+        rows.append(
+            {
+                "paper": paper,
+                "exhibit": "Theorem 2",
+                "kind": "theorem",
+                "what_it_shows": what,
+                "id": f"{paper}/theorem_2",
+            }
+        )
     order = [p.name for p in pages.PAPERS]
     return sorted(rows, key=lambda row: order.index(row["paper"]))
 
 
-def load_claims(root: Path, profile: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """The published verdicts of `profile`, or all claims with the outcome "no results yet" while there are none."""
+def load_claims(root: Path, profile: str) -> list[dict[str, Any]]:
+    """The published verdicts of `profile`; while there are none, all claims with the outcome "no results yet"."""
     published = root / "results" / profile / "scoreboard.json"
     if published.exists():
         found = json.loads(published.read_text(encoding="utf-8"))
         return found["claims"] if isinstance(found, dict) else found
+    return verdicts(None)
+
+
+def stand_in_rows(profile: str) -> list[dict[str, Any]]:
+    """The data sets of `profile`, and at small scales all stand-ins: one row each for the page on data and networks."""
+    used = {recipe.data.name for recipe in profiles.profile(profile).recipes.values()}
+    small = profile in {"smoke", "laptop"}
     return [
         {
-            "claim_id": row["claim_id"],
-            "paper": row["paper"],
-            "source": row["source"],
-            "statement": row["statement"],
-            "exhibits": pages.cited_exhibits(row["paper"], row["source"], ids),
-            "scope": "none",
-            "outcome": "no results yet",
+            "role": role.name,
+            "stands for": role.stands_for,
+            "images from": role.source_pool,
+            "size": "×".join(map(str, role.shape)),
+            "classes": role.classes,
+            "train / val / test": f"{role.n_train} / {role.n_val} / {role.n_test}",
+            "ε": _radius(role.eps),
+            "augmentation": role.augmentation.words(),
+            "what it shows": role.description.replace("Departs: ", ""),
         }
-        for row in read_csv(root / "results/reported/claims.csv")
+        for role in ROLES.values()
+        if role.name in used or (small and role.embedded)
     ]
+
+
+def _radius(eps: float) -> str:
+    return f"{eps * 255:g}/255" if abs(eps * 255 - round(eps * 255)) < 1e-9 and eps < 0.1 else f"{eps:g}"
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -176,21 +218,26 @@ def _copy_exhibit(rendered: Path, exhibit: str, notebooks: Path) -> None:
     _write(notebooks / f"{exhibit}.ipynb", json.dumps(for_site(notebook, exhibit), ensure_ascii=False))
     stem = Path(exhibit).name
     for path in (rendered / exhibit).parent.iterdir():
-        if path.suffix in {".csv", ".svg", ".png", ".json"} and (path.stem == stem or path.stem.startswith((f"{stem}.", f"{stem}__"))):
+        own = path.stem == stem or path.stem.startswith((f"{stem}.", f"{stem}__"))
+        if own and path.suffix in {".csv", ".svg", ".png", ".json"}:
             shutil.copy(path, (notebooks / exhibit).parent / path.name)
     if (rendered / exhibit).is_dir():
         shutil.copytree(rendered / exhibit, notebooks / exhibit)
 
 
 def for_site(notebook: dict[str, Any], exhibit: str) -> dict[str, Any]:
-    """`notebook` as the site needs it: the exhibit's label before its title, and plotly figures as html that loads nothing from a network."""
+    """`notebook` as the site needs it: the exhibit's label before its title, and plotly figures as html that loads
+    nothing from a network.
+    """
     label = f"({pages.exhibit_label(exhibit)})="
     cells = notebook["cells"]
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
     if not any(label in text for text in texts):
         first = next((cell for cell in cells if cell["cell_type"] == "markdown"), None)
         if first is None:
-            raise ReplibError(f"The notebook of {exhibit} has no text cell; give it one that begins with the exhibit's title.")
+            raise ReplibError(
+                f"The notebook of {exhibit} has no text cell; give it one that begins with the exhibit's title."
+            )
         first["source"] = f"{label}\n{''.join(first['source'])}"
     notebook["metadata"].setdefault("language_info", {"name": "python"}).setdefault("pygments_lexer", "ipython3")
     figure = 0
@@ -209,7 +256,8 @@ def _plotly_html(plot: Mapping[str, Any], name: str, *, with_library: bool) -> s
     """A block that draws `plot` with the copy of plotly.js that the site carries."""
     body = json.dumps({k: plot[k] for k in ("data", "layout")}).replace("</", "<\\/")
     library = '<script src="../../_static/plotly.min.js"></script>' if with_library else ""
-    draw = f"const f = {body}; Plotly.newPlot('{name}', f.data, f.layout, {{responsive: true}});"
+    layout = "{margin: {l: 10, r: 10, t: 40, b: 10}, ...f.layout, autosize: true}"
+    draw = f"const f = {body}; Plotly.newPlot('{name}', f.data, {layout}, {{responsive: true, displaylogo: false}});"
     return f'{library}<div id="{name}" class="plotly-figure"></div><script>(() => {{ {draw} }})()</script>'
 
 
@@ -238,7 +286,7 @@ def _generate(
     _write(fragments / "register.md", pages.register(read_csv(folder / "register.csv")))
     _write(fragments / "departures.md", pages.departures(source.departures(root / "replib")))
     _write(fragments / "status.md", pages.status(status))
-    _write(fragments / "data_and_nets.md", pages.data_and_nets(roles))
+    _write(fragments / "data_and_nets.md", pages.data_and_nets(stand_in_rows(profile), roles))
     _write(fragments / "errata.md", pages.errata(read_csv(errata) if errata.exists() else ()))
     _write(folder / "scoreboard.md", pages.scoreboard(claims, profile, built))
     if any("plotly.min.js" in p.read_text(encoding="utf-8") for p in (folder / "notebooks").rglob("*.ipynb")):

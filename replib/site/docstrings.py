@@ -1,8 +1,9 @@
 """A Sphinx extension: the package's docstrings are plain text with backticks, and this makes reStructuredText of them.
 
-In reStructuredText a lone ``*``, ``|`` or trailing underscore opens markup, and an indented line needs a blank line before it.
-Docstrings that talk about ``|w|`` or ``W * m`` should not have to know. Text between backticks is code, roles stay as they are,
-lists stay lists, other indented lines keep their line breaks, and everything else is shown as written.
+In reStructuredText a lone ``*``, ``|`` or trailing underscore opens markup, and an indented line needs a blank line
+before it. Docstrings that talk about ``|w|`` or ``W * m`` should not have to know. Text between backticks is code,
+roles stay as they are, lists stay lists, other indented lines keep their line breaks, and everything else is shown as
+written.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def _blocks(lines: list[str]) -> Iterator[list[str]]:
 
 
 def _segments(block: list[str]) -> list[tuple[str, list[str]]]:
-    """The block cut into ("item" | "verse" | "text", lines): list items with their continuation, indented lines, plain text."""
+    """The block cut into ("item" | "verse" | "text", lines): list items with their continuation, indented lines,
+    plain text.
+    """
     segments: list[tuple[str, list[str]]] = []
     for line in block:
         item = _ITEM.match(line)
@@ -70,7 +73,10 @@ def _inline(text: str) -> str:
     out = []
     for k, piece in enumerate(pieces):
         if k % 2 == 0:
-            piece = re.sub(r"[*|`\\]|_(?!\w)", lambda m: "\\" + m.group(), piece)
+            # A word between single asterisks is emphasis; every other mark is meant as it stands.
+            piece = re.sub(
+                r"((?<![\w*])\*\w[^*\n]*\w\*(?![\w*]))|[*|`\\]|_(?!\w)", lambda m: m.group(1) or "\\" + m.group(), piece
+            )
             # reStructuredText ends a code span only before a space or a mark; an escaped space is shown as nothing.
             out.append(f"\\ {piece}" if k and piece[:1].isalnum() else piece)
         elif _ROLE_WITHOUT_TARGET.match(piece):

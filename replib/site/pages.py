@@ -1,9 +1,9 @@
 """Generated pages of the book: pure functions from plain records to MyST Markdown.
 
-A *claim* is a dict with at least ``claim_id``, ``paper``, ``source``, ``statement``, ``exhibits``, ``scope`` and ``outcome``; the
-remaining fields (``effect``, ``interval``, ``n``, ``sentence``, ``printed``, ``printed_sentence``, ``chance``, ``fragility``,
-``confirmatory``, ``seeds_declared``, ``margin``) may be missing or None. An *exhibit* is a row of ``results/reported/exhibits.csv``
-with its ``id``. Nothing here reads a file or imports torch.
+A *claim* is a dict with at least ``claim_id``, ``paper``, ``source``, ``statement``, ``exhibits``, ``scope`` and
+``outcome``; the remaining fields (``effect``, ``interval``, ``n``, ``sentence``, ``printed``, ``printed_sentence``,
+``chance``, ``fragility``, ``confirmatory``, ``seeds_declared``, ``margin``) may be missing or None. An *exhibit* is a
+row of ``results/reported/exhibits.csv`` with its ``id``. Nothing here reads a file or imports torch.
 """
 
 from __future__ import annotations
@@ -30,12 +30,19 @@ class Paper:
 
 PAPERS = (
     Paper("sparsity_winning_twice", "Sparsity Winning Twice", "Sparsity Winning Twice"),
-    Paper("achieving_robustness_via_sparsity", "Achieving Adversarial Robustness via Sparsity", "Robustness via Sparsity"),
+    Paper(
+        "achieving_robustness_via_sparsity", "Achieving Adversarial Robustness via Sparsity", "Robustness via Sparsity"
+    ),
     Paper("double_win_lottery_tickets", "Data-Efficient Double-Win Lottery Tickets", "Double-Win Tickets"),
-    Paper("adversarial_winning_tickets", "Finding Dynamics Preserving Adversarial Winning Tickets", "Adversarial Winning Tickets"),
+    Paper(
+        "adversarial_winning_tickets",
+        "Finding Dynamics Preserving Adversarial Winning Tickets",
+        "Adversarial Winning Tickets",
+    ),
 )
 
-# (outcome, sign, what the word means). The sign repeats what the colour says, for readers who cannot tell the colours apart.
+# (outcome, sign, what the word means). The sign repeats what the colour says, for readers who cannot tell the colours
+# apart.
 OUTCOMES = (
     ("supported", "✓", "the interval lies on the claim's side of its margin"),
     ("contradicted", "✗", "the interval lies on the other side"),
@@ -48,7 +55,7 @@ OUTCOMES = (
 SCOPES = (
     ("exact", "the claim is arithmetic or a theorem and was checked as such"),
     ("paper scale", "same data, network and schedule as in the paper"),
-    ("same data reduced", "same data set, shorter schedule or fewer images"),
+    ("same data, reduced", "same data set, shorter schedule or fewer images"),
     ("stand-in", "another, smaller data set plays the part of the paper's"),
     ("none", "nothing was run"),
 )
@@ -57,12 +64,29 @@ STAND_IN_WORDS = {"supported": "consistent with", "contradicted": "contrary to"}
 
 
 def escape(text: object) -> str:
-    """`text` as one line of Markdown that shows exactly these characters, also inside a table cell. None becomes a dash."""
+    """`text` as one line of Markdown that shows exactly these characters, also inside a table cell. None becomes a
+    dash.
+    """
     if text is None or text == "":
         return "–"
     line = re.sub(r"\s+", " ", str(text)).strip()
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]()#|$~^])", r"\\\1", line)
+
+
+def prose(text: str) -> str:
+    """A sentence of a docstring or comment as Markdown: code spans and roles become code, the rest is escaped."""
+    pieces = re.split(r"(?::[a-z:]+:)?(`{1,2})~?([^`]+)\1", text)
+    # Every third piece is text, and the last of each three is the content of a code span.
+    return "".join(
+        f"`{piece}`" if k % 3 == 2 else "" if k % 3 == 1 or not piece else _spaced(piece)
+        for k, piece in enumerate(pieces)
+    )
+
+
+def _spaced(piece: str) -> str:
+    """`escape` without losing the blanks at the ends."""
+    return " " if not piece.strip() else " " * piece[0].isspace() + escape(piece) + " " * piece[-1].isspace()
 
 
 def slug(text: str) -> str:
@@ -76,8 +100,10 @@ def exhibit_id(paper: str, exhibit: str) -> str:
 
 
 def exhibit_name(exhibit: str) -> str:
-    """"Figure A8" from ``sparsity_winning_twice/figure_a8`` (or from ``figure_a8``)."""
-    return " ".join(w.upper() if re.fullmatch(r"a?\d+", w) else w.capitalize() for w in exhibit.split("/")[-1].split("_"))
+    """ "Figure A8" from ``sparsity_winning_twice/figure_a8`` (or from ``figure_a8``)."""
+    return " ".join(
+        w.upper() if re.fullmatch(r"a?\d+", w) else w.capitalize() for w in exhibit.split("/")[-1].split("_")
+    )
 
 
 def exhibit_label(exhibit: str) -> str:
@@ -90,21 +116,15 @@ def claim_label(claim_id: str) -> str:
     return f"claim-{claim_id}"
 
 
-def cited_exhibits(paper: str, source: str, known: Collection[str]) -> list[str]:
-    """Ids of the exhibits that a claim's `source` names ("Figures 3(c,f), 4 and 7(c); Section 4.2"), in order, if `known`."""
-    found = []
-    for kind, numbers in re.findall(r"(Figure|Table|Theorem)s?\s+((?:A?\d+(?:\([a-z,]+\))?(?:\s*(?:,|and|-)\s*)?)+)", source):
-        spans = re.findall(r"(A?)(\d+)(?:\([a-z,]+\))?(?:-(A?)(\d+))?", numbers)
-        for letter, first, _, last in spans:
-            found += [f"{paper}/{kind}_{letter}{n}".lower() for n in range(int(first), int(last or first) + 1)]
-    return [e for e in dict.fromkeys(found) if e in known]
-
-
 # ---------------------------------------------------------------- verdicts
 
 
 def verdict_words(scope: str, outcome: str) -> str:
     """The words shown for a verdict; on stand-in data a claim is never "supported", only "consistent with"."""
+    if slug(scope) not in {slug(s) for s, _ in SCOPES}:
+        raise ReplibError(
+            f"The scope {scope!r} is not known to the book; use one of {', '.join(s for s, _ in SCOPES)}."
+        )
     return STAND_IN_WORDS.get(outcome, outcome) if scope == "stand-in" else outcome
 
 
@@ -114,18 +134,25 @@ def badge(scope: str, outcome: str, *, with_scope: bool = True) -> str:
     if outcome not in signs:
         raise ReplibError(f"The outcome {outcome!r} is not known to the book; use one of {', '.join(signs)}.")
     kind = f"verdict outcome-{slug(outcome)} scope-{slug(scope)}"
-    where = "" if scope == "none" or not with_scope else f'<span class="scope">{html.escape(scope.replace("data reduced", "data, reduced"))}</span>'
+    where = "" if scope == "none" or not with_scope else f'<span class="scope">{html.escape(scope)}</span>'
     words = html.escape(verdict_words(scope, outcome))
     return f'<span class="{kind}"><span class="sign" aria-hidden="true">{signs[outcome]}</span> {words}{where}</span>'
 
 
 def at_a_glance(claims: Sequence[Record]) -> str:
-    """The table of the landing page: number of claims by verdict and paper; each number opens the scoreboard filtered to it."""
+    """The table of the landing page: number of claims by verdict and paper; each number opens the scoreboard filtered
+    to it.
+    """
     heads = "".join(f'<th scope="col"><a href="papers/{p.name}.html">{html.escape(p.short)}</a></th>' for p in PAPERS)
-    lines = ['<div class="scroll"><table class="glance">', f'<thead><tr><td></td>{heads}<th scope="col">All</th></tr></thead>']
+    lines = [
+        '<div class="scroll"><table class="glance">',
+        f'<thead><tr><td></td>{heads}<th scope="col">All</th></tr></thead>',
+    ]
     for words, _, sign_badge in verdicts_present(claims):
         lines.append(f'<tr><th scope="row">{sign_badge}</th>{_counts(claims, words)}</tr>')
-    return "\n".join([*lines, f'<tr class="all"><th scope="row">all claims</th>{_counts(claims, None)}</tr>', "</table></div>\n"])
+    return "\n".join(
+        [*lines, f'<tr class="all"><th scope="row">all claims</th>{_counts(claims, None)}</tr>', "</table></div>\n"]
+    )
 
 
 def _counts(claims: Sequence[Record], words: str | None) -> str:
@@ -159,20 +186,26 @@ def _choices(name: str, label: str, options: Iterable[tuple[str, str]]) -> str:
 def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -> str:
     """The page of all claims. Each is a block with an anchor, its verdict, its numbers and links to its exhibits.
 
-    The filters are a few lines of script; without them every claim is simply visible. `built` holds the ids of exhibits with a page.
+    The filters are a few lines of script; without them every claim is simply visible. `built` holds the ids of exhibits
+    with a page.
     """
     papers = [(slug(p.name), p.title) for p in PAPERS]
-    scopes = [(slug(s), s) for s, _ in SCOPES if any(c["scope"] == s for c in claims)]
+    scopes = [(slug(s), s) for s, _ in SCOPES if any(slug(c["scope"]) == slug(s) for c in claims)]
     verdicts = [(slug(words), words) for words, _, _ in verdicts_present(claims)]
-    controls = [_choices("paper", "Paper", papers), _choices("scope", "Scope", scopes), _choices("verdict", "Verdict", verdicts)]
+    controls = [
+        _choices("paper", "Paper", papers),
+        _choices("scope", "Scope", scopes),
+        _choices("verdict", "Verdict", verdicts),
+    ]
     legend = [f"{sign} **{name}**\n: {text}." for name, sign, text in OUTCOMES]
-    scope_legend = [f"**{name.replace('data reduced', 'data, reduced')}**\n: {text}." for name, text in SCOPES]
+    scope_legend = [f"**{name}**\n: {text}." for name, text in SCOPES]
     parts = [
         "(scoreboard)=",
         "# Scoreboard",
         "",
-        f"Every claim that the four papers make about these exhibits, {len(claims)} in all, with what the evidence of profile "
-        f"`{profile}` says about it. The rule, the margin and the number of seeds of each were written down before the runs.",
+        f"Every claim that the four papers make about these exhibits, {len(claims)} in all, with what the evidence of "
+        f"profile `{profile}` says about it. The rule, the margin and the number of seeds of each were written down "
+        "before the runs.",
         "",
         f'<form class="filters" id="filters" hidden aria-label="Filter the claims">{"".join(controls)}'
         f'<button type="reset">show all</button><output id="shown" aria-live="polite"></output></form>',
@@ -185,9 +218,10 @@ def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -
         "",
         *[f"{line}\n" for line in scope_legend],
         "On stand-in data the outcomes *supported* and *contradicted* are written *consistent with* and *contrary to*: "
-        "such a verdict is about the stand-in. *Printed numbers* says whether the paper's own table bears the statement out, as plain "
-        "arithmetic. *Chance* is the probability that the statement would hold if the methods were exchangeable. *Fragility* is the "
-        "smallest change of a single number that flips the verdict.",
+        "such a verdict is about the stand-in. *Printed numbers* says whether the paper's own table bears the statement "
+        "out, as plain arithmetic. *Chance* is the probability that the statement would hold if the methods were "
+        "exchangeable. *Fragility* is the smallest change of a single number that flips the verdict (of the "
+        "printed numbers where there are no results).",
         "````",
         "",
     ]
@@ -200,20 +234,24 @@ def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -
 
 def _claim_block(claim: Record, built: Collection[str]) -> str:
     """One claim of the scoreboard. Its classes carry what the filters read."""
-    classes = " ".join(
-        ["claim", f"paper-{slug(claim['paper'])}", f"scope-{slug(claim['scope'])}", f"outcome-{slug(claim['outcome'])}"]
-        + [f"verdict-{slug(verdict_words(claim['scope'], claim['outcome']))}"]
-    )
+    kinds = {key: claim[key] for key in ("paper", "scope", "outcome")}
+    kinds["verdict"] = verdict_words(claim["scope"], claim["outcome"])
+    classes = " ".join(["claim", *(f"{key}-{slug(value)}" for key, value in kinds.items())])
     lines = [
         f"({claim_label(claim['claim_id'])})=",
         f":::{{div}} {classes}",
-        f"{badge(claim['scope'], claim['outcome'])} <code class=\"claim-id\">{html.escape(claim['claim_id'])}</code>",
+        f'{badge(claim["scope"], claim["outcome"])} <code class="claim-id">{html.escape(claim["claim_id"])}</code>',
         "",
         f"{escape(claim['statement'])}",
         "",
     ]
-    if claim.get("sentence"):
+    if claim.get("sentence") and claim["outcome"] != "no results yet":
         lines += [f"**Found:** {escape(claim['sentence'])}", ""]
+    if claim.get("printed") is not None:
+        said = claim.get("printed_sentence") or (
+            "They bear it out." if claim["printed"] else "They do not bear it out."
+        )
+        lines += [f"**Printed numbers:** {'true' if claim['printed'] else 'false'}. {escape(said)}", ""]
     facts = claim_facts(claim)
     if facts:
         lines += [" · ".join(facts), ""]
@@ -228,18 +266,21 @@ def claim_facts(claim: Record) -> list[str]:
         interval = claim.get("interval")
         span = f" \\[{number(interval[0])}, {number(interval[1])}\\]" if interval else ""
         facts.append(f"effect {number(claim['effect'])}{span}")
-    if claim.get("n") is not None:
+    if claim.get("n"):
         facts.append(f"n = {claim['n']}")
+    if claim.get("seeds_declared") is not None:
+        facts.append(f"{claim['seeds_declared']} seeds declared")
     if claim.get("margin") is not None:
         facts.append(f"margin {number(claim['margin'])}")
     if claim.get("confirmatory") is not None:
         facts.append("confirmatory" if claim["confirmatory"] else "descriptive")
-    if claim.get("printed") is not None:
-        said = f" ({escape(claim['printed_sentence'])})" if claim.get("printed_sentence") else ""
-        facts.append(f"printed numbers: {'true' if claim['printed'] else 'false'}{said}")
-    for field in ("chance", "fragility"):
-        if claim.get(field) is not None:
-            facts.append(f"{field} {number(claim[field])}")
+    facts += [
+        f"{field} {number(claim[field])}"
+        for field in ("probability", "chance", "fragility")
+        if claim.get(field) is not None
+    ]
+    if claim.get("fragility") is not None and claim.get("fragility_of"):
+        facts[-1] += f" ({escape(claim['fragility_of'])})"
     return facts
 
 
@@ -252,7 +293,7 @@ def number(value: object) -> str:
 
 
 def claim_links(claim: Record, built: Collection[str]) -> str:
-    """Links from a claim to the pages of its exhibits, or to the paper's list of exhibits where there is no page yet."""
+    """Links from a claim to the pages of its exhibits, or to the paper's list where an exhibit has no page yet."""
     links = []
     for exhibit in claim.get("exhibits") or ():
         text = exhibit_name(exhibit) + ("" if exhibit in built else " (no page yet)")
@@ -272,7 +313,8 @@ def claims_list(claims: Sequence[Record]) -> str:
 def exhibit_list(exhibits: Sequence[Record], claims: Sequence[Record], built: Collection[str]) -> str:
     """The table of a paper's exhibits: link where a page exists, otherwise the statement that it is still to come.
 
-    The label of an exhibit stands on its page; while there is none it stands here, so that links to it always lead somewhere.
+    The label of an exhibit stands on its page; while there is none it stands here, so that links to it always lead
+    somewhere.
     """
     lines = []
     for row in exhibits:
@@ -298,33 +340,59 @@ def exhibit_list(exhibits: Sequence[Record], claims: Sequence[Record], built: Co
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str, classes: str = "wide") -> str:
     """A Markdown table (cells are Markdown already) in a block that scrolls sideways, under its caption."""
     body = ["| " + " | ".join(cells) + " |" for cells in rows]
-    lines = [f":::{{div}} {classes}", f"*{caption}*", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *body, ":::", ""]
+    lines = [
+        f":::{{div}} {classes}",
+        f"*{caption}*",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+        *body,
+        ":::",
+        "",
+    ]
     return "\n".join(lines)
 
 
 def register(rows: Sequence[Record]) -> str:
-    """The paper-versus-code register. `rows` are those of ``book/register.csv``; ``where`` names the code that implements a row."""
+    """The paper-versus-code register. `rows` are those of ``book/register.csv``; ``where`` names the code that
+    implements a row.
+    """
     names = {"A": PAPERS[0], "B": PAPERS[1], "C": PAPERS[2], "D": PAPERS[3]}
+    said = ("paper_says", "evidence", "default", "option")
     body = []
     for row in rows:
-        paper = f"[{row['paper']}](#paper-{names[row['paper']].name})" if row["paper"] in names else escape(row["paper"])
+        paper = (
+            f"[{row['paper']}](#paper-{names[row['paper']].name})" if row["paper"] in names else escape(row["paper"])
+        )
         where = [f"{{py:obj}}`{w}`" if "." in w else escape(w) for w in (row.get("where") or "").split()]
         body.append(
-            [row["number"], escape(row["topic"]), paper, *(escape(row[k]) for k in ("paper_says", "evidence", "default", "option"))]
-            + [", ".join(where) or "not yet"]
+            [row["number"], escape(row["topic"]), paper, *(escape(row[k]) for k in said), ", ".join(where) or "not yet"]
         )
-    head = ["#", "Topic", "Paper", "The paper says", "Code or other evidence", "Default here", "Option here", "Implemented in"]
-    return table(head, body, f"{len(body)} points on which a paper is silent, contradicts itself, or differs from its code.")
+    head = [
+        "#",
+        "Topic",
+        "Paper",
+        "The paper says",
+        "Code or other evidence",
+        "Default here",
+        "Option here",
+        "Implemented in",
+    ]
+    return table(
+        head, body, f"{len(body)} points on which a paper is silent, contradicts itself, or differs from its code."
+    )
 
 
 def departures(found: Sequence[Record]) -> str:
-    """The list of departures that the source itself declares. `found` has ``module``, ``line``, ``inside`` and ``text``."""
+    """The list of departures that the source itself declares. `found` has ``module``, ``line``, ``inside`` and
+    ``text``.
+    """
     if not found:
         return "No module declares a departure yet.\n"
     lines = []
     for row in found:
         inside = f" in `{row['inside']}`" if row.get("inside") else ""
-        lines.append(f"- {{py:mod}}`{row['module']}`{inside}, line {row['line']}: {escape(row['text'])}")
+        lines.append(f"- {{py:mod}}`{row['module']}`{inside}, line {row['line']}: {prose(row['text'])}")
     return "\n".join([*lines, ""])
 
 
@@ -336,36 +404,59 @@ def status(rows: Sequence[Record]) -> str:
     for row in rows:
         runs = escape(row.get("runs"))
         body.append(
-            [f"[{exhibit_name(row['exhibit'])}](#{exhibit_label(row['exhibit'])})", escape(row["exhibit"].split("/")[0]), runs]
+            [
+                f"[{exhibit_name(row['exhibit'])}](#{exhibit_label(row['exhibit'])})",
+                escape(row["exhibit"].split("/")[0]),
+                runs,
+            ]
             + [escape(row.get(k)) for k in ("commit", "machine", "time")]
         )
     head = ["Exhibit", "Paper", "Runs", "Commit", "Machine", "Time"]
     return table(head, body, "Exhibits with a page, and the runs that they read.")
 
 
-def data_and_nets(roles: Sequence[Record]) -> str:
-    """The table of stand-ins. The columns are the keys of the first row, in order, with spaces for underscores."""
-    if not roles:
-        return "The table of stand-ins is written from the package when the book is built; there is none in this build.\n"
-    keys = list(roles[0])
-    body = [[escape(row.get(k)) for k in keys] for row in roles]
-    return table([escape(k.replace("_", " ")) for k in keys], body, "What stands for what, how large it is, and how it is trained.")
+def data_and_nets(roles: Sequence[Record], recipes: Sequence[Record]) -> str:
+    """The tables of data sets and of how each is trained. Columns are the keys of the first row, with spaces for
+    underscores.
+    """
+    return "\n".join(
+        [
+            _records(
+                roles,
+                "What stands for what: where the images come from, how many there are, and the radius of the attack.",
+            ),
+            _records(recipes, "How each pair of data set and network of the papers is trained at this scale."),
+        ]
+    )
+
+
+def _records(rows: Sequence[Record], caption: str) -> str:
+    if not rows:
+        return ""
+    keys = list(rows[0])
+    return table(
+        [escape(k.replace("_", " ")) for k in keys], [[escape(row.get(k)) for k in keys] for row in rows], caption
+    )
 
 
 def errata(rows: Sequence[Record]) -> str:
-    """Places where a paper's printed numbers or sentences do not agree with each other. Columns are those of the file."""
+    """Places where a paper's printed numbers or sentences do not agree with each other. Columns are those of the
+    file.
+    """
     if not rows:
         return "No list of errata is part of this build.\n"
-    keys = list(rows[0])
-    body = [[escape(row.get(k)) for k in keys] for row in rows]
-    return table([escape(k.replace("_", " ")) for k in keys], body, f"{len(body)} places, each found by arithmetic on the papers' text.")
+    return _records(rows, f"{len(rows)} places, each found by arithmetic on the papers' text.")
 
 
 # ---------------------------------------------------------------- table of contents
 
 
-def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
-    """The table of contents in jupyter-book's format: parts in reading order; exhibits under their paper, in the paper's order."""
+def contents(
+    built: Collection[str], api: Sequence[str], howto: Sequence[str], methods: Sequence[str]
+) -> dict[str, Any]:
+    """The table of contents in jupyter-book's format: parts in reading order; exhibits under their paper, in the
+    paper's order.
+    """
     parts: list[dict[str, Any]] = []
     for paper in PAPERS:
         chapter: dict[str, Any] = {"file": f"papers/{paper.name}", "title": "The paper and its claims"}
@@ -373,7 +464,8 @@ def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], m
         if pages:
             chapter["sections"] = pages
         parts.append({"caption": paper.title, "chapters": [chapter]})
-    parts.append({"caption": "Results", "chapters": [{"file": "scoreboard"}, {"file": "together"}, {"file": "threats"}, {"file": "status"}]})
+    results = [{"file": name} for name in ("scoreboard", "together", "threats", "status")]
+    parts.append({"caption": "Results", "chapters": results})
     parts.append({"caption": "Methods", "chapters": [{"file": f"methods/{m}"} for m in methods]})
     said = ["register", "departures", "errata", "data_and_nets"]
     parts.append({"caption": "What is not as in the papers", "chapters": [{"file": s} for s in said]})
