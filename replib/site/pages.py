@@ -85,8 +85,11 @@ def prose(text: str) -> str:
 
 
 def _spaced(piece: str) -> str:
-    """`escape` without losing the blanks at the ends."""
-    return " " if not piece.strip() else " " * piece[0].isspace() + escape(piece) + " " * piece[-1].isspace()
+    """`escape` that keeps blanks at the ends and the emphasis of a ``*word*``."""
+    if not piece.strip():
+        return " "
+    shown = re.sub(r"\\\*(\w[^*\\]*)\\\*", r"*\1*", escape(piece))
+    return " " * piece[0].isspace() + shown + " " * piece[-1].isspace()
 
 
 def slug(text: str) -> str:
@@ -217,11 +220,11 @@ def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -
         "Scope:",
         "",
         *[f"{line}\n" for line in scope_legend],
-        "On stand-in data the outcomes *supported* and *contradicted* are written *consistent with* and *contrary to*: "
-        "such a verdict is about the stand-in. *Printed numbers* says whether the paper's own table bears the statement "
-        "out, as plain arithmetic. *Chance* is the probability that the statement would hold if the methods were "
-        "exchangeable. *Fragility* is the smallest change of a single number that flips the verdict (of the "
-        "printed numbers where there are no results).",
+        "On stand-in data the outcomes *supported* and *contradicted* are written *consistent with* and *contrary to*; "
+        "such a verdict is about the stand-in. *Printed numbers* says whether the paper's own table bears the "
+        "statement out, as plain arithmetic. *Chance* is the probability that the statement would hold if the methods "
+        "were exchangeable. *Fragility* is the smallest change of one number that flips the verdict (of the printed "
+        "numbers where there are no results).",
         "````",
         "",
     ]
@@ -347,6 +350,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str, clas
         "| " + " | ".join(head) + " |",
         "|" + "---|" * len(head),
         *body,
+        "",
         ":::",
         "",
     ]
@@ -364,7 +368,7 @@ def register(rows: Sequence[Record]) -> str:
         paper = (
             f"[{row['paper']}](#paper-{names[row['paper']].name})" if row["paper"] in names else escape(row["paper"])
         )
-        where = [f"{{py:obj}}`{w}`" if "." in w else escape(w) for w in (row.get("where") or "").split()]
+        where = [f"{{py:obj}}`~{w}`" if "." in w else escape(w) for w in (row.get("where") or "").split()]
         body.append(
             [row["number"], escape(row["topic"]), paper, *(escape(row[k]) for k in said), ", ".join(where) or "not yet"]
         )

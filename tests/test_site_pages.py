@@ -1,0 +1,187 @@
+"""Generated pages: what is written is what a reader sees, and every claim can be reached."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from markdown_it import MarkdownIt
+
+from replib.claims import verdicts
+from replib.site import pages
+from replib.spec import ReplibError
+
+
+@pytest.fixture(scope="module")
+def claims():
+    return verdicts(None)
+
+
+def claim(**changes):
+    record = {
+        "claim_id": "swt_a_b",
+        "paper": "sparsity_winning_twice",
+        "source": "Table 1",
+        "statement": "A | B has w_1 < w_2.",
+        "exhibits": ["sparsity_winning_twice/table_1"],
+        "scope": "stand-in",
+        "outcome": "supported",
+    }
+    return record | changes
+
+
+def seen(markdown: str) -> str:
+    """The text of a rendered Markdown fragment."""
+    page = MarkdownIt("commonmark").enable("table").render(markdown)
+    return html.unescape(re.sub(r"<[^>]+>", "", page)).strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "|w| <= 5",
+        "a_b_c and *stars*",
+        "[x](y) {role}`z`",
+        "<b>bold</b> &amp;",
+        "5 ~ 6 # 7 $x$",
+        r"back\slash",
+        "1e-3 ^ 2",
+    ],
+)
+def test_escaped_text_shows_exactly_its_characters(text):
+    assert seen(pages.escape(text)) == text
+
+
+def test_pipes_do_not_open_a_column():
+    shown = pages.table(["a", "b"], [[pages.escape("x | y"), pages.escape("z")]], "A caption")
+    row = MarkdownIt("commonmark").enable("table").render(shown)
+    assert re.findall(r"<td>(.*?)</td>", row) == ["x | y", "z"]
+
+
+def test_missing_values_become_a_dash():
+    assert pages.escape(None) == pages.escape("") == "–"
+    assert pages.escape(0) == "0"
+
+
+def test_line_breaks_cannot_end_a_table_row():
+    assert "\n" not in pages.escape("one\ntwo")
+
+
+def test_prose_keeps_code_and_turns_roles_into_code():
+    said = "see :func:`~replib.spec.key` and ``a|b`` but not 2*3*4"
+    assert pages.prose(said) == r"see `replib.spec.key` and `a|b` but not 2\*3\*4"
+
+
+@pytest.mark.parametrize(
+    ("paper", "exhibit", "expected"),
+    [("p", "Figure A8", "p/figure_a8"), ("p", "Table 1", "p/table_1"), ("p", "Theorem 2", "p/theorem_2")],
+)
+def test_exhibit_names_go_back_and_forth(paper, exhibit, expected):
+    assert pages.exhibit_id(paper, exhibit) == expected
+    assert pages.exhibit_name(expected) == exhibit
+
+
+def test_all_eighty_claims_have_an_anchor_of_their_own(claims):
+    page = pages.scoreboard(claims, "laptop", [])
+    anchors = re.findall(r"^\((claim-\w+)\)=$", page, flags=re.MULTILINE)
+    assert len(anchors) == 80
+    assert len(set(anchors)) == 80
+    # In html, underscores become hyphens: the anchors must not meet there either.
+    assert len({pages.slug(a) for a in anchors}) == 80
+
+
+def test_every_claim_is_one_link_from_its_exhibits(claims):
+    for record in claims:
+        links = pages.claim_links(record, [])
+        for exhibit in record["exhibits"]:
+            assert f"(#exhibit-{exhibit.replace('/', '-')})" in links
+
+
+def test_exhibit_without_page_keeps_its_label_on_the_paper_page():
+    rows = [
+        {"id": "p/table_1", "kind": "table", "what_it_shows": "x"},
+        {"id": "p/table_2", "kind": "table", "what_it_shows": "y"},
+    ]
+    page = pages.exhibit_list(rows, [], ["p/table_2"])
+    assert "(exhibit-p-table_1)=" in page
+    assert "(exhibit-p-table_2)=" not in page  # it stands in the notebook; twice would be an error
+    assert "[Table 2](#exhibit-p-table_2)" in page
+
+
+def test_nothing_on_a_stand_in_is_called_supported_or_contradicted():
+    for outcome, words in (("supported", "consistent with"), ("contradicted", "contrary to")):
+        shown = pages.badge("stand-in", outcome)
+        assert words in shown
+        assert outcome not in re.sub(r'class="[^"]*"', "", shown)
+        assert outcome in re.sub(r'class="[^"]*"', "", pages.badge("paper scale", outcome))
+
+
+def test_every_badge_has_a_sign_beside_its_colour():
+    signs = {sign for _, sign, _ in pages.OUTCOMES}
+    assert len(signs) == len(pages.OUTCOMES)
+    for outcome, sign, _ in pages.OUTCOMES:
+        assert f">{sign}</span>" in pages.badge("exact", outcome)
+
+
+@pytest.mark.parametrize(("scope", "outcome"), [("stand-in", "proven"), ("moon", "supported")])
+def test_unknown_verdicts_are_refused(scope, outcome):
+    with pytest.raises(ReplibError, match="not known to the book; use one of"):
+        pages.badge(scope, outcome)
+
+
+def test_counts_at_a_glance_add_up():
+    records = [
+        claim(claim_id="a"),
+        claim(claim_id="b", scope="paper scale"),
+        claim(claim_id="c", outcome="inconclusive", paper="adversarial_winning_tickets"),
+    ]
+    page = pages.at_a_glance(records)
+    rows = {}
+    for row in page.split("<tr")[2:]:
+        words = re.search(r"(?:</span> |\"row\">)([a-z ]+)<", row).group(1)
+        rows[words] = [int(n) for n in re.findall(r">(\d+)<", row.split("</th>")[-1])]
+    assert rows == {
+        "supported": [1, 0, 0, 0, 1],
+        "consistent with": [1, 0, 0, 0, 1],
+        "inconclusive": [0, 0, 0, 1, 1],
+        "all claims": [2, 0, 0, 1, 3],
+    }
+    assert "scoreboard.html?paper=adversarial-winning-tickets&amp;verdict=inconclusive" in page
+
+
+def test_filters_offer_what_the_claims_carry():
+    """Each value of a filter is the class of some claim, or the filter would show nothing."""
+    records = [claim(), claim(claim_id="x", scope="none", outcome="no results yet")]
+    page = pages.scoreboard(records, "laptop", [])
+    classes = {c for line in re.findall(r"^:::\{div\} (.*)$", page, flags=re.MULTILINE) for c in line.split()}
+    for name in ("scope", "verdict"):
+        select = re.search(rf'<select name="{name}">(.*?)</select>', page).group(1)
+        values = [v for v in re.findall(r'value="([^"]*)"', select) if v]
+        assert values
+        assert {f"{name}-{v}" for v in values} <= classes
+
+
+def test_numbers_of_a_claim_are_shown_once_known():
+    record = claim(effect=-3.214, interval=[-5.0, -1.0], n=20, margin=2.0, chance=0.125, fragility=0.8)
+    facts = " · ".join(pages.claim_facts(record))
+    assert "effect −3.21" in facts
+    assert "n = 20" in facts
+    assert "chance 0.125" in facts
+    assert pages.claim_facts(claim(n=0)) == []
+
+
+def test_negative_zero_is_zero():
+    assert pages.number(-0.0) == "0"
+
+
+def test_contents_follow_the_paper_and_list_each_page_once():
+    built = ["sparsity_winning_twice/figure_1", "sparsity_winning_twice/table_1", "adversarial_winning_tickets/table_1"]
+    toc = pages.contents(built, ["spec"], ["run_one_exhibit"], ["masks"])
+    files = []
+    for part in toc["parts"]:
+        for chapter in part["chapters"]:
+            files += [chapter["file"], *(s["file"] for s in chapter.get("sections", []))]
+    assert len(files) == len(set(files))
+    first = toc["parts"][0]["chapters"][0]
+    assert [s["title"] for s in first["sections"]] == ["Figure 1", "Table 1"]
