@@ -34,8 +34,16 @@ def of(exhibit: str, metric: str, dataset: str = "CIFAR-10", variant: str = "", 
     return rows
 
 
-def curve(exhibit: str, dataset: str, pre: str, training: str, metric: str, values: dict[float, float], setting: str = IMP,
-          fraction: str = "") -> list[Row]:  # fmt: skip
+def curve(
+    exhibit: str,
+    dataset: str,
+    pre: str,
+    training: str,
+    metric: str,
+    values: dict[float, float],
+    setting: str = IMP,
+    fraction: str = "",
+) -> list[Row]:
     variant = f"pre_training={pre}; downstream_training={training}" + (
         f"; data_fraction={fraction}" if fraction else ""
     )

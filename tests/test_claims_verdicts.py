@@ -11,6 +11,7 @@ import pytest
 from replib.claims import OUTCOMES, load_claims, printed_frame, verdicts
 from replib.claims.engine import gather, judge_all, judge_printed
 from replib.claims.predicates import PAPERS
+from replib.claims.resample import one_sided
 from replib.claims.table import COLUMNS, Sample
 from replib.spec import ReplibError, SpecError
 
@@ -69,6 +70,17 @@ def test_supported_contradicted_and_words_of_the_scope() -> None:
     assert found["sentence"].startswith("Contrary to")
     assert found["failing"] == ["gap, dense minus Robust Bird at 80 %"]
     assert found["interval"][1] < 0
+
+
+def test_contradiction_is_corrected_for_the_choice_of_condition() -> None:
+    """A conjunction of ten is contradicted by one condition only at a tenth of the level."""
+    frame = change(results(20, noise=2.0), "Robust Bird", "robust_generalization_gap", -10, 90)
+    frame = change(frame, "Robust Bird", "robust_generalization_gap", 2.6, 80)
+    claim = CLAIMS["swt_rb_best_static_gap"]
+    e = gather(claim, Sample(frame, PAPERS[claim.paper].SETTINGS), {}, None, "paper scale")
+    alone = [one_sided(-float(c.slack[0]), -s, e.n) for c, s in zip(e.conditions, e.slacks, strict=True)]
+    assert 0 < min(alone) < 0.1
+    assert e.p_contradicted == pytest.approx(min(1.0, 10 * min(alone)))
 
 
 def test_interim_is_never_decided() -> None:
