@@ -11,6 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from replib.experiments import sparsity_winning_twice as swt
+from replib.experiments import swt_figures
 from replib.experiments.cost import estimate
 from replib.experiments.profiles import Profile, profile
 from replib.experiments.rows import Row, frame
@@ -62,8 +63,12 @@ EXHIBITS: dict[str, Exhibit] = {
     e.id: e
     for e in (
         rows_exhibit("sparsity_winning_twice/table_1", "Dense and ten sparse settings at 80 and 90 %", swt.table_1, "flagship"),
+        Exhibit(
+            "sparsity_winning_twice/figure_1", "Robust train and test accuracy over epochs, dense to 90 %",
+            swt_figures.figure_1_jobs, swt_figures.figure_1_read,
+        ),
     )
-}
+}  # fmt: skip
 FLAGSHIPS = ("sparsity_winning_twice/table_1",)
 
 

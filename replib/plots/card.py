@@ -1,0 +1,28 @@
+"""Figures as they appear on a page: a picture on a white card, with alt text and a caption."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+import matplotlib.pyplot as plt
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from replib.spec import ReplibError
+
+
+def card(figure: Figure, alt: str, caption: str = "") -> HTML:
+    """The figure inside the page itself, so that it shows wherever the notebook is opened; the figure is closed.
+
+    `alt` says what a reader would see, for those who cannot; `caption` is HTML below it. The card is white in dark mode too.
+    """
+    if not alt.strip():
+        raise ReplibError("A figure needs alt text: one or two sentences that say what it shows. Pass alt=...")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", bbox_inches="tight")
+    plt.close(figure)
+    source = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
+    image = f'<img src="{source}" alt="{html.escape(alt)}" style="max-width:100%;background:#fff;border-radius:4px">'
+    return HTML(f'<figure class="replib-figure" style="margin:0">{image}<figcaption>{caption}</figcaption></figure>')

@@ -1,0 +1,59 @@
+"""What every page says of itself: which evidence it shows, what was printed, what it cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML
+
+from replib.experiments.cost import human
+from replib.experiments.registry import Results, reported
+from replib.experiments.runner import closure
+from replib.spec import Task
+
+
+def seeds(r: Results) -> str:
+    """'5 seeds (0 to 4) of 5 declared.' in words."""
+    n, declared = len(r.seeds), r.exhibit.declared(r.profile)
+    span = f"{r.seeds[0]} to {r.seeds[-1]}" if n > 1 else f"{r.seeds[0]}"
+    return f"{n} seed{'s' * (n != 1)} ({span}) of {declared} declared."
+
+
+def header(r: Results) -> str:
+    """One line: exhibit, profile, what the data are, seeds."""
+    data = r.profile.recipe(r.frame.dataset.iloc[0], r.frame.architecture.iloc[0]).data
+    return f"{r.exhibit.id}, profile {r.profile.name} (data: {data.name}; scope: {r.profile.scope}): {seeds(r)}"
+
+
+def printed(r: Results, *tables: str) -> pd.DataFrame:
+    """The papers' numbers in `tables` ("table_1", ...) for the data set and architecture of `r`; the first table with a row has it."""
+    paper = r.exhibit.id.partition("/")[0]
+    rows = pd.concat([reported(f"{paper}/{name}") for name in tables], ignore_index=True)
+    same = rows[rows.dataset.isin(r.frame.dataset.unique()) & rows.architecture.isin(r.frame.architecture.unique())]
+    return same.drop_duplicates(["sparsity_percent", "setting", "metric"])
+
+
+def tasks(r: Results) -> list[Task]:
+    """Every task that the page rests on, ancestors included, of the seeds shown."""
+    return closure(r.exhibit.tasks(r.profile, r.seeds))
+
+
+def cost(r: Results) -> str:
+    """What the runs of the page took: jobs, hours of one core or device, machines, largest memory."""
+    summaries = [r.evidence.summary(t) for t in tasks(r)]
+    spent = sum(s["cost"]["wall_seconds"] for s in summaries)
+    memory = max(s["cost"]["peak_memory_bytes"] for s in summaries) / 2**20
+    return f"{len(summaries)} jobs took {human(spent)} one after another; the largest used {memory:.0f} MiB."
+
+
+def table(frame: pd.DataFrame, decimals: int = 2) -> HTML:
+    """A frame as an HTML table that scrolls when the page is narrow; numbers rounded, missing ones blank."""
+    text = frame.to_html(index=False, border=0, na_rep="", float_format=lambda v: f"{v:.{decimals}f}", classes="replib")
+    return HTML(f"<div class='replib-table' style='overflow-x:auto'>{text}</div>")
+
+
+def spread(frame: pd.DataFrame, by: list[str], value: str = "value") -> pd.DataFrame:
+    """Mean, standard deviation (n - 1; missing for one seed) and number of seeds of `value` in each group, in order of appearance."""
+    stats: Any = frame.groupby(by, sort=False)[value]
+    return stats.agg(mean="mean", sd="std", n="count").reset_index()
