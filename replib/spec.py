@@ -34,17 +34,29 @@ def choose(field: str, value: object, allowed: Iterable[object]) -> Any:
     allowed = list(allowed)
     if value in allowed:
         return value
+    raise SpecError(f"{field} = {value!r} is not known; it must be one of {', '.join(map(repr, allowed))}.{_hint(value, allowed)}")
+
+
+def _hint(value: object, allowed: Iterable[object]) -> str:
     near = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise SpecError(f"{field} = {value!r} is not known; it must be one of {', '.join(map(repr, allowed))}.{hint}")
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _number(value: object) -> bool:
+    """Whether `value` is a finite number that a double can hold. Booleans are no numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond 1.8e308
+        return False
 
 
 def within(
     field: str, value: float, low: float = -math.inf, high: float = math.inf, *, low_open=False, high_open=False
 ) -> float:
     """`value` if it is a finite number in the interval, else a :class:`SpecError` that prints the interval."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    ok = number and (value > low if low_open else value >= low) and (value < high if high_open else value <= high)
+    ok = _number(value) and (value > low if low_open else value >= low) and (value < high if high_open else value <= high)
     if ok:
         return value
     interval = f"{'(' if low_open or low == -math.inf else '['}{low:g}, {high:g}{')' if high_open or high == math.inf else ']'}"
@@ -68,8 +80,10 @@ class Spec:
                 value = tuple(value)
                 object.__setattr__(self, f.name, value)
             if not _fits(value, hints[f.name]):
+                literals = typing.get_args(hints[f.name]) if typing.get_origin(hints[f.name]) is typing.Literal else ()
                 raise SpecError(
-                    f"{type(self).__name__}.{f.name} = {value!r} has the wrong type; it must be {_spell(hints[f.name])}."
+                    f"{type(self).__name__}.{f.name} = {value!r} is not allowed; it must be {_spell(hints[f.name])}."
+                    f"{_hint(value, literals)}"
                 )
         self.check()
 
@@ -102,13 +116,20 @@ def _fits(value: object, hint: Any) -> bool:
             return all(_fits(v, args[0]) for v in value)
         return len(value) == len(args) and all(map(_fits, value, args))
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return _number(value)
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and _number(value)
     return isinstance(value, hint)
 
 
+_NAMES = {float: "a finite number", int: "a whole number", str: "a string", bool: "True or False", types.NoneType: "None"}
+
+
 def _spell(hint: Any) -> str:
+    if hint in _NAMES:
+        return _NAMES[hint]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(map(_spell, typing.get_args(hint)))
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(hint)))
     return getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint).replace("replib.", "")
@@ -121,12 +142,15 @@ def _default(f: Field) -> Any:
 
 
 def canonical(value: Any) -> Any:
-    """`value` as plain JSON data: specs become ``{"is": "Name@version", ...}`` with their non-default fields only."""
+    """`value` as plain JSON data: specs become ``{"is": "Name@version", ...}`` with their non-default fields only.
+
+    A default that holds a spec whose version was raised counts as changed: a fix must reach the keys of all that rely on it.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         body: dict[str, Any] = {"is": f"{type(value).__name__}@{value.version}"}
         for f in fields(value):
             v = getattr(value, f.name)
-            if f.metadata.get("hashed", True) and v != _default(f):
+            if f.metadata.get("hashed", True) and (v != _default(f) or any(s.version != 1 for s in walk(v))):
                 body[f.name] = canonical(v)
         return body
     if isinstance(value, tuple | list):
@@ -195,6 +219,9 @@ class Pinned(Spec):
 
     job: Job
     seed: int
+
+    def check(self) -> None:
+        within("Pinned.seed", self.seed, 0)
 
 
 @dataclass(frozen=True, order=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from replib.methods.tickets import Ticket, run_ticket
 from replib.spec import Job, ReplibError, Task, parents
 from replib.store import Store
 from replib.store.context import Context, silent
-from replib.store.environment import Meter, environment
+from replib.store.environment import Meter, environment, same_bits
 from replib.store.files import sha256
 from replib.store.folder import Output
 from replib.training.networks import run_train
@@ -57,11 +58,12 @@ def execute(
         raise ReplibError(f"There is no function that runs a {type(task.job).__name__}; enter one in replib.experiments.jobs.RUN.")
     with store.lock(task):
         status = store.status(task, deep=True)
-        before = None
+        before, before_environment = None, {}
         if status == "done":
             if not lacks(store, task):
                 return store.summary(task)
             before = store.summary(task)
+            before_environment = json.loads(store.path(task, "environment.json").read_text())
         store.discard(task)
         for parent in parents(task.job, task.seed):
             if (state := store.status(parent)) != "done":
@@ -73,7 +75,7 @@ def execute(
         meter.earlier = dict(out.spent)
         here = environment(device)
         summary = store.finish(task, out, environment=here, cost=meter.read(device))
-        if before and before["environment"] == summary["environment"] and "metrics.csv" in before["files"]:
+        if before and same_bits(before_environment, here) and "metrics.csv" in before["files"]:
             new = sha256(store.folder(task) / "metrics.csv")
             if new != before["files"]["metrics.csv"][1]:
                 raise Irreproducible(

@@ -66,7 +66,8 @@ def run(
     """Make everything in the closure of `tasks` done. A failing task loses only its descendants; the report names it."""
     plan = closure(tasks)
     todo = [t for t in plan if store.status(t, deep=True) != "done" or _lacking(store, t)]
-    report = Report(done=[t for t in plan if t not in set(todo)])
+    missing = set(todo)
+    report = Report(done=[t for t in plan if t not in missing])
     if not todo:
         return report
     weight = {t: max((cost or {}).get(t, 1.0), 1e-3) for t in todo}
@@ -121,6 +122,8 @@ def _serial(todo, store, workers, device, data_root, weight, bar, report: Report
             raise
         except ReplibError as e:
             report.failed[t] = str(e)
+        except Exception:  # as a worker does: reported, and what does not depend on it goes on
+            report.failed[t] = traceback.format_exc()
         line.finish(t)
 
 
@@ -172,13 +175,19 @@ def _parallel(todo, store, workers, device, data_root, weight, bar, report: Repo
     busy: dict[Connection, Task] = {}
     processes: dict[Connection, multiprocessing.Process] = {}
 
-    def hire() -> None:
+    def hire() -> Connection:
         ours, theirs = context.Pipe()
         process = context.Process(target=_worker, args=(theirs, store.root, device, data_root), daemon=True)
         process.start()
         theirs.close()
         processes[ours] = process
-        idle.append(ours)
+        return ours
+
+    def retire(pipe: Connection) -> int | None:
+        process = processes.pop(pipe)
+        pipe.close()
+        process.join(5)
+        return process.exitcode
 
     def dispatch() -> None:
         pending = {*waiting, *busy.values()}
@@ -188,28 +197,33 @@ def _parallel(todo, store, workers, device, data_root, weight, bar, report: Repo
             elif idle and not any(p in pending for p in parents(t.job, t.seed)):
                 waiting.remove(t)
                 pipe = idle.pop()
+                try:
+                    pipe.send(t)
+                except OSError:  # an idle worker was killed
+                    retire(pipe)
+                    pipe = hire()
+                    pipe.send(t)
                 busy[pipe] = t
-                pipe.send(t)
         line.running(busy.values())
 
     try:
         for _ in range(min(workers, len(todo))):
-            hire()
+            idle.append(hire())
         dispatch()
         while busy:
             for pipe in wait(list(busy)):
                 t = busy[pipe]
                 try:
                     what, value = pipe.recv()
-                except EOFError:
+                except (EOFError, OSError):
                     del busy[pipe]
-                    code = processes.pop(pipe).exitcode
+                    code = retire(pipe)
                     report.failed[t] = (
                         f"The worker that ran {t} died (exit status {code}), most likely for want of memory. What it had saved is "
                         f"kept; give the same command again, with fewer workers (-j) if memory was short."
                     )
                     line.finish(t)
-                    hire()
+                    idle.append(hire())
                     continue
                 if what == "progress":
                     line.update(t, value)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from replib.spec import within
+from replib.spec import SpecError, within
 from replib.sparsity.masks import select_largest, select_smallest
-from replib.training.spec import Method
+from replib.training.spec import Method, Train
 from replib.training.state import State
 
 
@@ -62,6 +62,13 @@ class FlyingBird(Method):
         within(f"{type(self).__name__}.interval", self.interval, 0, 1, low_open=True)
         within(f"{type(self).__name__}.k_first", self.k_first, 0, 1)
         within(f"{type(self).__name__}.k_last", self.k_last, 0, self.k_first)
+
+    def check_run(self, run: Train) -> None:
+        if run.ticket is None or run.masking != "projected":
+            raise SpecError(
+                f"{type(self).__name__} needs a mask to change and dense gradients to grow by, but Train.ticket = {run.ticket!r} and "
+                f"Train.masking = {run.masking!r}; give a ticket and masking = 'projected'."
+            )
 
     def every(self, state: State) -> int:
         """Steps between two updates, at least one."""
@@ -129,6 +136,8 @@ class FlyingBirdPlus(FlyingBird):
         within("FlyingBirdPlus.window", self.window, 1)
         within("FlyingBirdPlus.frequency", self.frequency, 0, 1, low_open=True)
         within("FlyingBirdPlus.t_start", self.t_start, 0, 1)
+        if self.plateau_tolerance is not None:
+            within("FlyingBirdPlus.plateau_tolerance", self.plateau_tolerance, 0)
 
     def boosts(self, state: State) -> tuple[float, float]:
         if state.epoch < self.t_start * state.epochs - 1e-9 or len(state.history) < self.window + 1:

@@ -33,6 +33,8 @@ class BirdSearch(Method):
     relative: bool = False
 
     def check(self) -> None:
+        if not self.densities:
+            raise SpecError("BirdSearch.densities = () would search for nothing; give at least one kept share in (0, 1).")
         for d in self.densities:
             if not 0 < d < 1:
                 raise SpecError(f"BirdSearch.densities = {self.densities!r}: {d!r} is not allowed; give kept shares in (0, 1).")

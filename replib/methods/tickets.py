@@ -56,6 +56,9 @@ class SNIP(Rule):
     per_class: int = 10
     attack: PGD | None = None
 
+    def check(self) -> None:
+        within("SNIP.per_class", self.per_class, 1)
+
 
 @dataclass(frozen=True)
 class GraSP(Rule):
@@ -65,12 +68,19 @@ class GraSP(Rule):
     temperature: float = 200.0
     attack: PGD | None = None
 
+    def check(self) -> None:
+        within("GraSP.per_class", self.per_class, 1)
+        within("GraSP.temperature", self.temperature, 0, low_open=True)
+
 
 @dataclass(frozen=True)
 class SynFlow(Rule):
     """Iterative synaptic flow without data (Tanaka et al., NeurIPS 2020)."""
 
     iterations: int = 100
+
+    def check(self) -> None:
+        within("SynFlow.iterations", self.iterations, 1)
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,6 @@ class Ticket(Job):
                 f"Ticket.density = {self.density!r} is not allowed; give the kept share in (0, 1], that is a sparsity in [0, 1): "
                 f"90 % sparsity is density 0.1."
             )
-        if isinstance(self.rule, SNIP | GraSP):
-            within(f"{type(self.rule).__name__}.per_class", self.rule.per_class, 1)
 
     def label(self) -> str:
         return f"{type(self.rule).__name__} ticket at {100 * (1 - self.density):g} %"
@@ -172,8 +180,6 @@ def draw(job: Ticket, context: Context) -> tuple[nn.Module, Masks]:
 
 def searched(job: Ticket, context: Context, net: nn.Module) -> Masks:
     """The mask a search kept for this density when its distances had settled."""
-
-
     shapes = {n: tuple(w.shape) for n, w in prunable(net, job.scope).items()}
     prefix = f"ticket@{job.density:g}/"
     packed = {n.removeprefix(prefix): a for n, a in context.store.arrays(context.parent(job.rule.search)).items() if n.startswith(prefix)}

@@ -80,6 +80,8 @@ class Store:
         with files.disk_full_explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
+            for left in folder.glob(".*.tmp"):  # what a killed process was writing
+                left.unlink()
             yield
 
     def status(self, task: Task, *, deep: bool = False) -> str:
@@ -112,6 +114,8 @@ class Store:
             raise Damaged(task, f"{path} is not JSON") from None
         if not isinstance(body, dict) or body.get("seal") != _seal(body):
             raise Damaged(task, f"{path} does not match its own seal")
+        if (body["task"], body["seed"]) != (task.name, task.seed):
+            raise Damaged(task, f"{path} belongs to {body['task']}/{body['seed']}")
         return body
 
     def results(self, task: Task) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from replib.attacks.evaluate import evaluate
 from replib.data.augment import augment
 from replib.data.load import Split
 from replib.spec import ReplibError, stream_seed
-from replib.sparsity.masks import global_top, pack
+from replib.sparsity.masks import density, global_top, pack
 from replib.store.folder import Output
 from replib.training.losses import objective
 from replib.training.schedule import plateau_start, plateau_update, rate
@@ -56,8 +56,7 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
     """
     job: Train = state.task.job
     saved = folder / "state.pt"
-    if saved.exists():
-        state.restore(saved)
+    if saved.exists() and state.restore(saved):
         state.spent["restarts"] = state.spent.get("restarts", 0) + 1
         earlier = dict(state.spent)
     else:
@@ -71,7 +70,13 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
     written = time.monotonic()
     wall, cpu = time.perf_counter(), time.process_time()
     while state.epoch < job.epochs and not state.stopped:
-        row = _epoch(state, job, split, minimise)
+        before = state.mark()
+        try:
+            row = _epoch(state, job, split, minimise)
+        except Diverged:
+            state.rewind(before)
+            state.save(saved)
+            raise
         _validate(state, job, split, row)
         _after_epoch(state, job, split, row)
         state.epoch += 1
@@ -82,7 +87,7 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
         if time.monotonic() - written >= SAVE_EVERY_SECONDS and state.epoch < job.epochs and not state.stopped:
             state.save(saved)
             written = time.monotonic()
-    _keep(state, "final", state.epoch)
+    _keep(state, "final", state.epoch - (state.stopped == "collapse"))
     return dataclasses.replace(_output(state, job), spent=earlier)
 
 
@@ -99,13 +104,14 @@ def _epoch(state: State, job: Train, split: Split, minimise: Any) -> dict[str, A
     on_device = torch.Generator(device).manual_seed(stream_seed(state.task.seed, f"augment/{epoch}"))
     attack_rng = state.random(f"attack/{epoch}")
     total, correct = torch.zeros((), device=device), torch.zeros((), device=device)
-    lr = job.optim.lr
+    lr, decay = job.optim.lr, []
     for index in order.split(job.batch):
         lr = job.optim.lr * rate(
             job.schedule, step=state.step, steps_per_epoch=state.steps_per_epoch, epochs=job.epochs, plateau=state.plateau
         )
         for group in state.optimizer.param_groups:
             group["lr"] = lr
+        decay.append(lr * job.optim.weight_decay)
         x, y = augment(split.train.x[index], split.augmentation, on_device), split.train.y[index]
         with _autocast(job, device):
             loss, logits = minimise(state.model, x, y, attack_rng)
@@ -125,7 +131,11 @@ def _epoch(state: State, job: Train, split: Split, minimise: Any) -> dict[str, A
             f"The loss of {state.task} became {mean} in epoch {epoch + 1} of {job.epochs} (learning rate {lr:g}). The last good epoch "
             f"is kept, and the same command starts again from it; a smaller learning rate or ε in the spec is the usual cure."
         )
-    return {"epoch": epoch + 1, "lr": lr, "train_loss": mean, "train_ra": 100 * (correct / n).item()}
+    # Sum over steps of lr x weight decay: how far weight decay alone shrinks a weight. Without it a short run's magnitudes show the
+    # initialization, and claims about magnitudes measure that.
+    decayed = (state.history[-1]["lr_times_decay"] if state.history else 0.0) + math.fsum(decay)
+    row = {"epoch": epoch + 1, "lr": lr, "train_loss": mean, "train_ra": 100 * (correct / n).item()}
+    return row | {"lr_times_decay": decayed}
 
 
 def _validate(state: State, job: Train, split: Split, row: dict[str, Any]) -> None:
@@ -135,32 +145,28 @@ def _validate(state: State, job: Train, split: Split, row: dict[str, Any]) -> No
     clean = evaluate(state.model, split.val.x, split.val.y, None, device=state.device)
     robust = evaluate(state.model, split.val.x, split.val.y, job.validate, seed=seed, device=state.device)
     row |= {"val_sa": clean.accuracy, "val_ra": robust.accuracy, "val_loss": clean.loss, "val_robust_loss": robust.loss}
-    total = sum(w.numel() for w in state.weights.values())
-    active = sum(int(m.sum()) for m in state.masks.values()) if state.masks else total
-    before = state.history[-1]["lr_times_decay"] if state.history else 0.0
-    row["density"] = active / total
-    # Sum over steps of lr x weight decay: how far weight decay alone shrinks a weight. Without it a short run's magnitudes show the
-    # initialization, and claims about magnitudes measure that.
-    row["lr_times_decay"] = before + row["lr"] * job.optim.weight_decay * state.steps_per_epoch
+    row["density"] = density(state.masks) if state.masks else 1.0  # of the weights that the ticket speaks about
+    row["lr_times_decay"] = row.pop("lr_times_decay")  # the last column of every run's metrics
 
 
 def _after_epoch(state: State, job: Train, split: Split, row: dict[str, Any]) -> None:
     """Checkpoints, averaging, retention, and whatever may end the run."""
     done = state.epoch + 1
+    if isinstance(job.loss, FastAT) and _collapsed(state, job, split, row):
+        state.events.append({"epoch": done, "step": state.step, "event": "collapse"})
+        if job.loss.guard:  # nothing of this epoch is kept: its clean accuracy may well be the best so far
+            state.stopped = "collapse"
+            state.net.load_state_dict(state.loss["before"])
+            return
     for name, score in CHECKPOINTS.items():
         if name not in state.best or score(row) > state.best[name]["value"]:
             _keep(state, name, done, score(row))
-    if job.average and done > job.average.start * job.epochs:
+    if job.average and done > job.average.start * job.epochs + 1e-9:
         _average(state, job, split, row, done)
     for kept in job.retain:
         if kept == "weights":
             state.kept[f"epoch_{done}"] = state.snapshot()
     _retain_masks(state, job, done)
-    if isinstance(job.loss, FastAT) and _collapsed(state, job, split, row):
-        state.events.append({"epoch": done, "step": state.step, "event": "collapse"})
-        if job.loss.guard:
-            state.stopped = "collapse"
-            state.net.load_state_dict(state.loss["before"])
     if isinstance(job.schedule, Plateau) and plateau_update(job.schedule, state.plateau, row[job.schedule.on], job.epochs):
         state.stopped = state.stopped or "plateau"
     if job.method.after_epoch(state, row):

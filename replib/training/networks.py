@@ -38,7 +38,7 @@ def fresh(job: Train, split: Split, seed: int, draw: int = 0) -> nn.Module:
 
 def checkpoint_name(store: Store, task: Task, checkpoint: str) -> str:
     """The weights file that a checkpoint of a run points at ("best_ra" -> "epoch_37")."""
-    if checkpoint.startswith(("average_", "epoch_")):
+    if checkpoint.startswith(("average_", "epoch_")) and f"{checkpoint}.safetensors" in store.summary(task)["files"]:
         return checkpoint
     known = store.results(task)["checkpoints"]
     if checkpoint not in known:
@@ -75,8 +75,14 @@ def initial(context: Context, job: Train, init: Init, split: Split) -> nn.Module
         weights = context.store.weights(parent, checkpoint_name(context.store, parent, init.checkpoint))
         own = net.state_dict()
         if not init.head:
-            head = [n for n in list(weights) if own.get(n, weights[n]).shape != weights[n].shape or n.startswith(HEADS)]
-            weights = {n: w for n, w in weights.items() if n not in head}
+            weights = {n: w for n, w in weights.items() if not n.startswith(f"{head(net)}.")}
+        wrong = [n for n, w in weights.items() if n not in own or own[n].shape != w.shape]
+        wrong += [n for n in own if n not in weights and (init.head or not n.startswith(f"{head(net)}."))]
+        if wrong:
+            raise ReplibError(
+                f"The weights {', '.join(wrong)} of {parent} do not fit {job.net}. Start from a run of the same architecture; for "
+                f"other classes give FromRun(..., head=False)."
+            )
         net.load_state_dict(own | weights, strict=True)
         return net
     if isinstance(init, Compose):
@@ -91,7 +97,9 @@ def initial(context: Context, job: Train, init: Init, split: Split) -> nn.Module
     raise ReplibError(f"init = {init!r} is not known; give Fresh, FromRun or Compose.")
 
 
-HEADS = ("fc.", "linear.", "classifier.")
+def head(net: nn.Module) -> str:
+    """Name of the classifier: the last linear layer."""
+    return [n for n, m in net.named_modules() if isinstance(m, nn.Linear)][-1]
 
 
 def teachers(context: Context, loss: Loss, split: Split) -> dict[str, nn.Module]:

@@ -78,6 +78,11 @@ class Distill(Loss):
     temperature: float = 2.0
     checkpoints: tuple[str, str] = ("best_sa", "best_ra")
 
+    def check(self) -> None:
+        for name in ("ce", "standard", "robust"):
+            within(f"Distill.{name}", getattr(self, name), 0)
+        within("Distill.temperature", self.temperature, 0, low_open=True)
+
 
 @dataclass(frozen=True)
 class Slimming(Loss):
@@ -176,6 +181,8 @@ class Plateau(Schedule):
 
     def check(self) -> None:
         within("Plateau.patience_fraction", self.patience_fraction, 0, 1, low_open=True)
+        within("Plateau.threshold", self.threshold, 0, 1, high_open=True)
+        within("Plateau.factor", self.factor, 0, 1, low_open=True)
         within("Plateau.stop_at", self.stop_at, 1)
 
 
@@ -193,6 +200,9 @@ class Fresh(Init):
     """
 
     draw: int = 0
+
+    def check(self) -> None:
+        within("Fresh.draw", self.draw, 0)
 
 
 @dataclass(frozen=True)
@@ -216,6 +226,13 @@ class Compose(Init):
     ticket: Job | Pinned
 
 
+def _is_density(text: str) -> bool:
+    try:
+        return 0 < float(text) < 1
+    except ValueError:
+        return False
+
+
 # ---- methods and the run ------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Method(Spec):
@@ -223,6 +240,9 @@ class Method(Spec):
 
     Everything a method remembers lives in ``state.method``, a plain tree of numbers, lists and tensors that is saved with the run.
     """
+
+    def check_run(self, run: Train) -> None:
+        """Raise :class:`SpecError` if the method cannot work in `run`. Called when the run's spec is made."""
 
     def start(self, state: State) -> None:
         """Before the first step. Masks of a ticket are in place."""
@@ -283,8 +303,9 @@ class Train(Job):
         within("Train.epochs", self.epochs, 1)
         within("Train.batch", self.batch, 1)
         for kept in self.retain:
-            if kept != "weights" and not kept.startswith("masks@"):
+            if kept != "weights" and not (kept.startswith("masks@") and _is_density(kept[6:])):
                 raise SpecError(f"Train.retain = {kept!r} is not known; it must be 'weights' or 'masks@DENSITY', such as 'masks@0.2'.")
+        self.method.check_run(self)
 
     def label(self) -> str:
         return self.name or f"{type(self.loss).__name__} {type(self.method).__name__} {self.net.arch} on {self.data.name}"

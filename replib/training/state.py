@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,16 +121,41 @@ class State:
 
     def save(self, path: Path) -> None:
         """The whole state into one file, whole or not at all."""
-        tree = {name: getattr(self, name) for name in self.PLAIN}
+        tree = {name: getattr(self, name) for name in self.PLAIN} | {"retain": list(self.task.job.retain)}
         tree |= {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "masks": self.masks}
         write_atomically(path, lambda f: torch.save(tree, f))
 
-    def restore(self, path: Path) -> None:
-        """Go back to a saved state. Only tensors and plain containers are read; nothing is executed."""
-        tree = torch.load(path, map_location=self.device, weights_only=True)
+    def mark(self) -> Tree:
+        """A copy of what an epoch of training changes; see :meth:`rewind`."""
+        tree = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "masks": self.masks, "method": self.method}
+        return copy.deepcopy(tree) | {"step": self.step, "events": list(self.events), "counts": list(self.counts)}
+
+    def rewind(self, mark: Tree) -> None:
+        """Undo everything since `mark` was taken at the end of an epoch."""
+        self.net.load_state_dict(mark["net"])
+        self.optimizer.load_state_dict(mark["optimizer"])
+        self.masks.update(mark["masks"])
+        for name in ("method", "step", "events", "counts"):
+            setattr(self, name, mark[name])
+
+    def restore(self, path: Path) -> bool:
+        """Go back to a saved state. Only tensors and plain containers are read; nothing is executed.
+
+        False, with a warning, when the run has to start over: the file is damaged, or was saved by a run that was not yet asked to
+        retain what this one is.
+        """
+        try:
+            tree = torch.load(path, map_location=self.device, weights_only=True)
+        except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as e:
+            warnings.warn(f"{path} is damaged ({str(e).splitlines()[0]}); {self.task} starts over.", stacklevel=2)
+            return False
+        if not set(self.task.job.retain) <= set(tree["retain"]):
+            warnings.warn(f"{path} lacks {', '.join(self.task.job.retain)} of its epochs; {self.task} starts over.", stacklevel=2)
+            return False
         self.net.load_state_dict(tree["net"])
         self.optimizer.load_state_dict(tree["optimizer"])
         for name, mask in tree["masks"].items():
             self.masks[name] = mask
         for name in self.PLAIN:
             setattr(self, name, tree[name])
+        return True
