@@ -151,7 +151,7 @@ def test_exhibits_are_the_papers_and_two_theorems():
 
 
 def outside(page: str) -> list[str]:
-    """What `page` would load from a network: scripts, styles, images, fonts; links that a reader may follow do not count."""
+    """What `page` would load from a network: scripts, styles, images, fonts. Links to follow do not count."""
     tags = re.findall(r"<(?:script|img|iframe|source|video)\b[^>]*\bsrc=[\"']((?:https?:)?//[^\"']+)", page)
     styles = [t for t in re.findall(r"<link\b[^>]*>", page) if not re.search(r"rel=[\"'](canonical|next|prev)", t)]
     return tags + [u for t in styles for u in re.findall(r"href=[\"']((?:https?:)?//[^\"']+)", t)]

@@ -88,7 +88,7 @@ def _spaced(piece: str) -> str:
     """`escape` that keeps blanks at the ends and the emphasis of a ``*word*``."""
     if not piece.strip():
         return " "
-    shown = re.sub(r"\\\*(\w[^*\\]*)\\\*", r"*\1*", escape(piece))
+    shown = re.sub(r"(?<!\w)\\\*(\w[^*\\]*)\\\*(?!\w)", r"*\1*", escape(piece))
     return " " * piece[0].isspace() + shown + " " * piece[-1].isspace()
 
 
