@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from replib.analysis.evaluation import Evaluate, run_evaluate
+from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
+from replib.analysis.similarity import Similarity, run_similarity
 from replib.methods.tickets import Ticket, run_ticket
 from replib.spec import Job, ReplibError, Task, parents
 from replib.store import Store
@@ -24,6 +26,9 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Train: run_train,
     Ticket: run_ticket,
     Evaluate: run_evaluate,
+    Landscape: run_landscape,
+    Flatness: run_flatness,
+    Similarity: run_similarity,
 }
 """What runs each kind of job. A new kind is a spec and a function, entered here."""
 

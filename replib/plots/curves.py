@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from replib.plots.style import look
 
@@ -46,7 +47,8 @@ def robust_accuracy(data: pd.DataFrame, split: str, ax: Axes | None = None) -> A
         dense = look("Baseline")
         colour, dash, label = (colours[level], "-", f"{level:g} %") if level > 0 else (dense.colour, dense.dash, "0 % (dense)")
         seeds_and_mean(runs, "epoch", "robust_accuracy", ax=ax, colour=colour, dash=dash, label=label, marker=".")
-    ax.set(xlabel="epoch", ylabel=SPLITS[split], xlim=(0, rows.epoch.max()))
+    ax.set(xlabel="epoch", ylabel=SPLITS[split], xlim=(0, 1.02 * rows.epoch.max()))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
 
 
