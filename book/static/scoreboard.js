@@ -43,8 +43,11 @@
   function reveal() {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     const claim = target && (target.closest("div.claim") || target.nextElementSibling);
-    if (claim && claim.hidden) { form.reset(); }
-    if (target) target.scrollIntoView();
+    if (claim && claim.hidden) {
+      for (const field of fields) field.value = "";
+      apply();
+    }
+    if (target) target.scrollIntoView({ behavior: "instant" });
   }
   addEventListener("hashchange", reveal);
   if (location.hash) reveal();
