@@ -15,10 +15,20 @@ from replib.data.augment import to_float
 from replib.data.load import Split, load
 from replib.models import Net
 from replib.models.build import prunable
-from replib.spec import Job, Pinned, Spec, SpecError, within
 from replib.sparsity import scores as score
-from replib.sparsity.masks import Masks, counts, global_random, global_top, pack, random_masks, shuffle_global, shuffle_layerwise, unpack
+from replib.sparsity.masks import (
+    Masks,
+    counts,
+    global_random,
+    global_top,
+    pack,
+    random_masks,
+    shuffle_global,
+    shuffle_layerwise,
+    unpack,
+)
 from replib.sparsity.quotas import quotas
+from replib.spec import Job, Pinned, Spec, SpecError, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.networks import fresh, ticket_masks, trained
@@ -27,23 +37,62 @@ from replib.training.state import generator
 
 
 @dataclass(frozen=True)
+class Scene:
+    """What a rule may look at when it draws a mask.
+
+    ``net`` is the network that the seed initialises, on the context's device; ``weights`` are its prunable parameters
+    by name; ``rng`` is the generator of the mask (on the CPU), a stream that no other choice of the run reads.
+    """
+
+    job: Ticket
+    context: Context
+    split: Split
+    net: nn.Module
+    weights: dict[str, nn.Parameter]
+    rng: torch.Generator
+
+    @property
+    def density(self) -> float:
+        """Share of the weights to keep."""
+        return self.job.density
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the prunable weights by name."""
+        return {n: tuple(w.shape) for n, w in self.weights.items()}
+
+
+@dataclass(frozen=True)
 class Rule(Spec):
-    """How a mask is chosen."""
+    """How a mask is chosen: a frozen dataclass of choices with one method. A new rule is entered nowhere else."""
+
+    def draw(self, scene: Scene) -> Masks:
+        """Boolean masks by parameter name, exactly round(density * N) of the N weights of ``scene.weights`` kept."""
+        raise SpecError(
+            f"{type(self).__name__} does not say how it draws a mask; give it a method draw(self, scene) that returns "
+            f"the masks."
+        )
 
 
 @dataclass(frozen=True)
 class Random(Rule):
     """A uniformly random subset of all prunable weights, exactly round(D N) of them (A: Random Pruning)."""
 
+    def draw(self, scene: Scene) -> Masks:
+        return global_random(scene.shapes, scene.density, scene.rng)
+
 
 @dataclass(frozen=True)
 class Quota(Rule):
     """Random positions with exact layer-wise counts of a quota rule; "igq" is Flying Bird's initialization.
 
-    Departs: the released code of A draws Bernoulli masks for every rule but IGQ, which have the density only on average.
+    Departs: the released code of A draws Bernoulli masks for every rule but IGQ; they have the density only on average.
     """
 
     quota: Literal["uniform", "er", "erk", "igq"] = "igq"
+
+    def draw(self, scene: Scene) -> Masks:
+        return random_masks(scene.shapes, quotas(self.quota, scene.shapes, scene.density), scene.rng)
 
 
 @dataclass(frozen=True)
@@ -59,6 +108,10 @@ class SNIP(Rule):
     def check(self) -> None:
         within("SNIP.per_class", self.per_class, 1)
 
+    def draw(self, scene: Scene) -> Masks:
+        x, y = scoring_batch(scene, self.per_class, self.attack)
+        return global_top(score.snip(scene.net, scene.weights, x, y), scene.density)
+
 
 @dataclass(frozen=True)
 class GraSP(Rule):
@@ -70,7 +123,10 @@ class GraSP(Rule):
 
     def check(self) -> None:
         within("GraSP.per_class", self.per_class, 1)
-        within("GraSP.temperature", self.temperature, 0, low_open=True)
+
+    def draw(self, scene: Scene) -> Masks:
+        x, y = scoring_batch(scene, self.per_class, self.attack)
+        return global_top(score.grasp(scene.net, scene.weights, x, y, temperature=self.temperature), scene.density)
 
 
 @dataclass(frozen=True)
@@ -79,8 +135,10 @@ class SynFlow(Rule):
 
     iterations: int = 100
 
-    def check(self) -> None:
-        within("SynFlow.iterations", self.iterations, 1)
+    def draw(self, scene: Scene) -> Masks:
+        return score.synflow_masks(
+            scene.net, list(scene.weights), scene.split.shape, scene.density, iterations=self.iterations
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +148,10 @@ class Magnitude(Rule):
     run: Train | Pinned
     checkpoint: str = "final"
 
+    def draw(self, scene: Scene) -> Masks:
+        source = trained(scene.context, scene.context.parent(self.run), self.checkpoint, scene.split)
+        return global_top({n: w.detach().abs() for n, w in prunable(source, scene.job.scope).items()}, scene.density)
+
 
 @dataclass(frozen=True)
 class Searched(Rule):
@@ -97,16 +159,29 @@ class Searched(Rule):
 
     search: Train | Pinned
 
+    def draw(self, scene: Scene) -> Masks:
+        prefix = f"ticket@{scene.density:g}/"
+        arrays = scene.context.store.arrays(scene.context.parent(self.search))
+        packed = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+        if not packed:
+            raise SpecError(f"The search did not look for density {scene.density:g}; add it to BirdSearch.densities.")
+        return unpack(packed, scene.shapes)
+
 
 @dataclass(frozen=True)
 class Shuffled(Rule):
     """Another ticket's mask with its positions shuffled: within each layer, or over all of them.
 
-    Answers whether a method's pattern matters or only how many weights it leaves to each layer (Frankle et al., ICLR 2021).
+    Answers whether a method's pattern matters or only how many weights it leaves to each layer (Frankle et al., ICLR
+    2021).
     """
 
     ticket: Job | Pinned
     across: Literal["layer", "network"] = "layer"
+
+    def draw(self, scene: Scene) -> Masks:
+        shuffle = shuffle_layerwise if self.across == "layer" else shuffle_global
+        return shuffle(ticket_masks(scene.context.store, scene.context.parent(self.ticket), scene.net), scene.rng)
 
 
 @dataclass(frozen=True)
@@ -127,18 +202,20 @@ class Ticket(Job):
     def check(self) -> None:
         if not (isinstance(self.density, int | float) and 0 < self.density <= 1):
             raise SpecError(
-                f"Ticket.density = {self.density!r} is not allowed; give the kept share in (0, 1], that is a sparsity in [0, 1): "
-                f"90 % sparsity is density 0.1."
+                f"Ticket.density = {self.density!r} is not allowed; give the kept share in (0, 1], that is a sparsity "
+                f"in [0, 1): 90 % sparsity is density 0.1."
             )
 
     def label(self) -> str:
         return f"{type(self.rule).__name__} ticket at {100 * (1 - self.density):g} %"
 
 
-def scoring_batch(split: Split, per_class: int) -> tuple[Tensor, Tensor]:
-    """The first `per_class` training images of each class, as floats, and their classes."""
-    picks = torch.cat([(split.train.y == c).nonzero().squeeze(1)[:per_class] for c in range(split.classes)])
-    return to_float(split.train.x[picks]), split.train.y[picks]
+def scoring_batch(scene: Scene, per_class: int, attack: PGD | None = None) -> tuple[Tensor, Tensor]:
+    """The first `per_class` training images of each class as floats, perturbed by `attack` if any, and classes."""
+    train = scene.split.train
+    picks = torch.cat([(train.y == c).nonzero().squeeze(1)[:per_class] for c in range(scene.split.classes)])
+    x, y = to_float(train.x[picks]), train.y[picks]
+    return (x if attack is None else perturb(scene.net.train(), x, y, attack, scene.rng)), y
 
 
 def draw(job: Ticket, context: Context) -> tuple[nn.Module, Masks]:
@@ -146,51 +223,13 @@ def draw(job: Ticket, context: Context) -> tuple[nn.Module, Masks]:
     split = load(job.data, context.data_root, context.device)
     template = Train(job.data, job.net, loss=CrossEntropy(), epochs=1, batch=1, validate=PGD(eps=0.0, steps=1))
     net = fresh(template, split, context.task.seed).to(context.device)
-    weights = prunable(net, job.scope)
-    shapes = {n: tuple(w.shape) for n, w in weights.items()}
     rng = generator(context.task.seed, "ticket")
-    match job.rule:
-        case Random():
-            masks = global_random(shapes, job.density, rng)
-        case Quota():
-            masks = random_masks(shapes, quotas(job.rule.quota, shapes, job.density), rng)
-        case SNIP() | GraSP():
-            x, y = scoring_batch(split, job.rule.per_class)
-            if job.rule.attack is not None:
-                x = perturb(net.train(), x, y, job.rule.attack, rng)
-            if isinstance(job.rule, SNIP):
-                values = score.snip(net, weights, x, y)
-            else:
-                values = score.grasp(net, weights, x, y, temperature=job.rule.temperature)
-            masks = global_top(values, job.density)
-        case SynFlow():
-            masks = score.synflow_masks(net, list(weights), split.shape, job.density, iterations=job.rule.iterations)
-        case Magnitude():
-            source = trained(context, context.parent(job.rule.run), job.rule.checkpoint, split)
-            masks = global_top({n: w.detach().abs() for n, w in prunable(source, job.scope).items()}, job.density)
-        case Searched():
-            masks = searched(job, context, net)
-        case Shuffled():
-            shuffle = shuffle_layerwise if job.rule.across == "layer" else shuffle_global
-            masks = shuffle(ticket_masks(context.store, context.parent(job.rule.ticket), net), rng)
-        case _:
-            raise SpecError(f"rule = {job.rule!r} is not known; give one of the rules of replib.methods.tickets.")
-    return net, masks
-
-
-def searched(job: Ticket, context: Context, net: nn.Module) -> Masks:
-    """The mask a search kept for this density when its distances had settled."""
-    shapes = {n: tuple(w.shape) for n, w in prunable(net, job.scope).items()}
-    prefix = f"ticket@{job.density:g}/"
-    packed = {n.removeprefix(prefix): a for n, a in context.store.arrays(context.parent(job.rule.search)).items() if n.startswith(prefix)}
-    if not packed:
-        raise SpecError(f"The search did not look for density {job.density:g}; add it to BirdSearch.densities.")
-    return unpack(packed, shapes)
+    return net, job.rule.draw(Scene(job, context, split, net, prunable(net, job.scope), rng))
 
 
 def run_ticket(job: Ticket, context: Context) -> Output:
     """Draw a ticket and record what it leaves of each layer."""
-    net, masks = draw(job, context)
+    _, masks = draw(job, context)
     kept = counts(masks)
     sizes = {n: m.numel() for n, m in masks.items()}
     emptied = [n for n, k in kept.items() if k == 0]
