@@ -128,7 +128,7 @@ WORKSTATION = Profile(
     },
     flagship=3,
     ordering=3,
-    scope="same data, reduced",
+    scope="same data reduced",
 )  # fmt: skip
 
 PAPER = Profile(

@@ -37,6 +37,7 @@ class Exhibit:
     jobs: Callable[[Profile], Sequence[Job]]
     read: Callable[[Reader, Profile, Sequence[int]], pd.DataFrame]
     seeds: Literal["flagship", "ordering", "one"] = "ordering"
+    rows: Callable[[Profile], list[Row]] | None = None  # of tables of accuracies
 
     def declared(self, p: Profile) -> int:
         """Number of seeds declared for this exhibit in profile `p`."""
@@ -55,7 +56,7 @@ def rows_exhibit(id: str, title: str, rows: Callable[[Profile], list[Row]], seed
         id, title,
         lambda p: [job for row in rows(p) for job in row.jobs()],
         lambda reader, p, chosen: frame(reader, rows(p), chosen, paper=paper, exhibit=name),
-        seeds,
+        seeds, rows,
     )  # fmt: skip
 
 
@@ -63,9 +64,22 @@ EXHIBITS: dict[str, Exhibit] = {
     e.id: e
     for e in (
         rows_exhibit("sparsity_winning_twice/table_1", "Dense and ten sparse settings at 80 and 90 %", swt.table_1, "flagship"),
+        rows_exhibit("sparsity_winning_twice/table_1_controls", "Layer-wise shuffled twins of four settings of Table 1", swt.table_1_controls, "ordering"),
         Exhibit(
             "sparsity_winning_twice/figure_1", "Robust train and test accuracy over epochs, dense to 90 %",
             swt_figures.figure_1_jobs, swt_figures.figure_1_read,
+        ),
+        Exhibit(
+            "sparsity_winning_twice/figure_5", "Loss surfaces of dense and 90 % sparse networks",
+            swt_figures.figure_5_jobs, swt_figures.figure_5_read,
+        ),
+        Exhibit(
+            "sparsity_winning_twice/figure_a8", "Similarity of masks by epoch between three training regimes",
+            swt_figures.figure_a8_jobs, swt_figures.figure_a8_read,
+        ),
+        Exhibit(
+            "sparsity_winning_twice/figure_a10", "Layer-wise sparsity of six initializations",
+            swt_figures.figure_a10_jobs, swt_figures.figure_a10_read,
         ),
     )
 }  # fmt: skip

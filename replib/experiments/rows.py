@@ -145,6 +145,8 @@ def frame(store: Store, rows: Iterable[Row], seeds: Sequence[int], *, paper: str
 def _reductions(table: pd.DataFrame) -> pd.DataFrame:
     """How much smaller each row's gap is than the dense gap of the same seed."""
     gaps = table[table.metric == "robust_generalization_gap"]
+    if not (gaps.setting == "Baseline").any():
+        return table[:0]
     dense = gaps[gaps.setting == "Baseline"].set_index(["dataset", "architecture", "seed"]).value
     sparse = gaps[gaps.setting != "Baseline"].copy()
     base = dense.reindex(pd.MultiIndex.from_frame(sparse[["dataset", "architecture", "seed"]])).to_numpy()

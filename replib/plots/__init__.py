@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from replib.plots import points
 from replib.plots.style import apply, look
 from replib.root import project_root
 from replib.store.files import write_bytes
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
     from matplotlib.figure import Figure
 
-__all__ = ["apply", "folder", "look", "save"]
+__all__ = ["apply", "folder", "look", "points", "save"]
 
 
 def folder(result: Any) -> Path:
@@ -31,11 +32,11 @@ def save(
 ) -> Markdown:
     """Write a figure as SVG and PNG and its data as CSV beside the rendered notebook; returns links to them.
 
-    Files are called ``<exhibit>[-<name>].svg|png|csv``. A watermark is drawn into figures of a profile whose numbers mean nothing.
+    Files are called ``<exhibit>[__<name>].svg|png|csv``. A watermark is drawn into figures of a profile whose numbers mean nothing.
     """
     from IPython.display import Markdown
 
-    stem = result.exhibit.id.partition("/")[2] + (f"-{name}" if name else "")
+    stem = result.exhibit.id.partition("/")[2] + (f"__{name}" if name else "")
     out = folder(result)
     out.mkdir(parents=True, exist_ok=True)
     links = []

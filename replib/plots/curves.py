@@ -61,3 +61,45 @@ def train_above_test(data: pd.DataFrame) -> Figure:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", title="sparsity")
     return figure
+
+
+INITIALIZATIONS = {
+    "Uniform": ("#7f7f7f", "o"), "ERK": ("#8c564b", "D"), "IGQ": (look("IGQ").colour, look("IGQ").marker),
+    "SNIP": (look("SNIP").colour, look("SNIP").marker), "GraSP": (look("GraSP").colour, look("GraSP").marker),
+    "SynFlow": (look("SynFlow").colour, look("SynFlow").marker),
+}  # fmt: skip
+
+
+def layer_sparsity(data: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Sparsity of every layer in forward order, one line an initialization (A, Figure A10).
+
+    `data`: columns initialization, layer, seed, sparsity in percent.
+    """
+    ax = ax or plt.gca()
+    order = {layer: n for n, layer in enumerate(dict.fromkeys(data.layer))}
+    placed = data.assign(place=data.layer.map(order))
+    for name, runs in placed.groupby("initialization", sort=False):
+        colour, marker = INITIALIZATIONS[name]
+        seeds_and_mean(runs, "place", "sparsity", ax=ax, colour=colour, marker=marker, label=name)
+    ax.set_xticks(range(len(order)), list(order), rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    ax.set(xlabel="layer, from input to output", ylabel="sparsity of the layer (%)", ylim=(-3, 103))
+    return ax
+
+
+def layers_figure(data: pd.DataFrame) -> Figure:
+    """Figure A10 of A, the legend beside it."""
+    figure, ax = plt.subplots(figsize=(9, 4.4), layout="constrained")
+    layer_sparsity(data, ax)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside right center", title="initialization")
+    return figure
+
+
+def loss_rises(data: pd.DataFrame) -> Figure:
+    """Rise of the adversarial loss against the radius of the displacement, every seed thin: columns setting, seed, radius, value."""
+    figure, ax = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
+    for name, runs in data.groupby("setting", sort=False):
+        style = look(name)
+        seeds_and_mean(runs, "radius", "value", ax=ax, colour=style.colour, dash=style.dash, marker=style.marker, label=style.label)
+    ax.set(xlabel="displacement of the weights (filter norms)", ylabel="rise of adversarial loss (nats)", xlim=(0, None), ylim=(0, None))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside right center")
+    return figure

@@ -9,6 +9,7 @@ ACCURACY = (
     "robust_accuracy_best", "robust_accuracy_final", "robust_accuracy_diff", "standard_accuracy_best", "standard_accuracy_final",
     "standard_accuracy_diff", "robust_generalization_gap", "robust_generalization_gap_reduction",
 )  # fmt: skip
+COMPARED = ("robust_accuracy_best", "robust_accuracy_final", "robust_generalization_gap")
 SHORT = {
     "robust_accuracy_best": "RA best",
     "robust_accuracy_final": "RA final",
@@ -78,3 +79,32 @@ def costs(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
     out["seconds a run"] = mean["train_seconds"]
     order = frame[ROW].drop_duplicates()
     return out.reindex(pd.MultiIndex.from_frame(order)).reset_index()
+
+
+def html(table: pd.DataFrame, decimals: int = 1) -> HTML:
+    """A data frame as a table of the site: scrolls when wide, numbers with `decimals`, blanks for missing values."""
+    body = table.to_html(index=False, border=0, float_format=lambda v: f"{v:.{decimals}f}", na_rep="", escape=True)
+    return HTML(f"<div class='replib-table'>{body}</div>")
+
+
+def paired(controls: pd.DataFrame, full: pd.DataFrame, metrics: tuple[str, ...] = COMPARED) -> HTML:
+    """Each method minus its shuffled twin on the seeds that both have: mean difference ± standard error, and the number of seeds."""
+    lines = []
+    for (sparsity, setting), twin in controls[controls.metric.isin(metrics)].groupby(ROW, sort=False):
+        name = setting.removesuffix(" (shuffled)")
+        mine = full[(full.setting == name) & (full.sparsity_percent == sparsity)]
+        line = {"sparsity": f"{sparsity:g} %", "method minus its shuffled twin": name}
+        for metric in metrics:
+            a = mine[mine.metric == metric].set_index("seed").value
+            difference = (a - twin[twin.metric == metric].set_index("seed").value).dropna()
+            spread = difference.sem() if len(difference) > 1 else float("nan")
+            line[SHORT[metric]] = f"{difference.mean():+.1f}" + ("" if pd.isna(spread) else f" ± {spread:.1f}")
+            line["seeds"] = len(difference)
+        lines.append(line)
+    return html(pd.DataFrame(lines))
+
+
+def costs_html(result: object, printed: pd.DataFrame) -> HTML:
+    """`costs` of an exhibit as a table of the site."""
+    table = costs(result.frame, printed)
+    return html(table.assign(sparsity_percent=table.sparsity_percent.map("{:g} %".format)).rename(columns={"sparsity_percent": "sparsity"}))

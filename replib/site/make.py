@@ -1,0 +1,72 @@
+"""The book of a profile from what is rendered and published: verdicts, status and roles are gathered here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from replib.experiments.cost import human
+from replib.experiments.profiles import Profile
+from replib.experiments.profiles import profile as get
+from replib.experiments.registry import EXHIBITS, evidence
+from replib.experiments.runner import closure
+from replib.site.build import build
+from replib.store.evidence import Evidence
+
+
+def make(profile: str, root: Path) -> Path:
+    """Build the site into ``build/site`` and return the path of its first page."""
+    from replib.verdicts import records
+
+    p = get(profile)
+    judged = None if p.watermark else records(profile, root)
+    return build(profile, root, claims=judged, status=status_rows(p, root), roles=role_rows(p)) / "index.html"
+
+
+def status_rows(p: Profile, root: Path) -> list[dict[str, Any]]:
+    """One row for each implemented exhibit: how many runs its page reads, who made them where, and how long that took."""
+    found = evidence(p, root)
+    return [_status(e.id, [t for t in closure(e.tasks(p)) if found.status(t) == "done"], found, root) for e in EXHIBITS.values()]
+
+
+def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str, Any]:
+    import json
+
+    summaries = [found.summary(t) for t in tasks]
+    environments = dict(found.published.environments())
+    for t in tasks:
+        path = found.store.folder(t) / "environment.json"
+        if path.exists() and found.store.status(t) == "done":
+            environments[found.store.summary(t)["environment"]] = json.loads(path.read_text())
+    used = [environments[i] for i in dict.fromkeys(s["environment"] for s in summaries) if i in environments]
+    return {
+        "exhibit": id,
+        "runs": len(summaries),
+        "commit": ", ".join(dict.fromkeys(e["commit"] for e in used)),
+        "machine": ", ".join(dict.fromkeys(e["cpu"] if e["device"] == "cpu" else e["device"] for e in used)),
+        "time": human(sum(s["cost"]["wall_seconds"] for s in summaries)),
+    }
+
+
+def role_rows(p: Profile) -> list[dict[str, Any]]:
+    """One row for each data set of the papers that the profile maps: pool, sizes, ε, steps, epochs, batch, net."""
+    rows = []
+    for (dataset, architecture), r in p.recipes.items():
+        role, d = r.data.role, r.data
+        rows.append(
+            {
+                "in the papers": f"{dataset}, {architecture}",
+                "here": f"{d.name}: {role.description}",
+                "source pool": role.source_pool,
+                "size": "×".join(map(str, d.shape)),
+                "classes": role.classes,
+                "train / val / test": f"{d.n_train or role.n_train} / {d.n_val or role.n_val} / {d.n_test or role.n_test}",
+                "ε": round(r.eps, 4),
+                "training attack": f"PGD-{r.train_steps}, step {r.train_step:g} ε",
+                "epochs": r.epochs,
+                "batch": r.batch,
+                "weight decay": r.weight_decay,
+                "net": r.net.arch,
+            }
+        )
+    return rows
