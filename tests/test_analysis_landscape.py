@@ -1,0 +1,139 @@
+"""Loss surfaces: identities that a wrong construction breaks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from replib.analysis.landscape import (
+    attacked, axis, basin_area, cosine, filter_normalised, mean_loss, moved, pixel_surface, random_direction, sharpness, weight_surface,
+)  # fmt: skip
+from replib.attacks import PGD
+from replib.attacks.evaluate import evaluate
+from replib.spec import SpecError
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 25, 3))
+    made(torch.rand(20, 1, 5, 5))  # running statistics that are not the initial ones
+    with torch.no_grad():
+        made[0].weight[1] = 0  # one filter pruned whole, others in part
+        made[4].weight.mul_(torch.rand(made[4].weight.shape) < 0.5)
+    return made.eval()
+
+
+@pytest.fixture
+def images():
+    g = torch.Generator().manual_seed(1)
+    return torch.rand(12, 1, 5, 5, generator=g), torch.randint(0, 3, (12,), generator=g)
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_axis_is_symmetric_and_holds_zero():
+    a = axis(21, 0.3)
+    assert a[10] == 0.0 and (a == -a[::-1]).all() and a[-1] == pytest.approx(0.3)
+    with pytest.raises(SpecError, match="odd"):
+        axis(20)
+
+
+def test_centre_of_both_surfaces_is_the_plain_evaluation(net, images):
+    x, y = images
+    plain = evaluate(net, x, y).loss
+    d, e = random_direction(net, rng(0)), random_direction(net, rng(1))
+    weights = weight_surface(net, lambda n: mean_loss(n, x, y), d, e, axis(3))
+    pixels = pixel_surface(net, x, y, rng(2), axis(3, 0.1))
+    assert weights[1, 1] == pytest.approx(plain, abs=1e-9) and pixels[1, 1] == pytest.approx(plain, abs=1e-9)
+    assert np.ptp(weights) > 1e-3 and np.ptp(pixels) > 1e-3
+
+
+def test_attacked_loss_is_that_of_the_evaluation_with_the_same_seed(net, images):
+    x, y = images
+    attack = PGD(eps=0.1, steps=3)
+    assert mean_loss(net, x, y, attack, seed=5) == pytest.approx(evaluate(net, x, y, attack, seed=5).loss, abs=1e-9)
+
+
+def test_each_filter_of_a_direction_has_the_norm_of_its_weights(net):
+    d = random_direction(net, rng())
+    assert set(d) == {"0.weight", "4.weight"}  # biases and batch normalisation do not move
+    for name, w in net.named_parameters():
+        if name in d:
+            torch.testing.assert_close(d[name].flatten(1).norm(dim=1), w.detach().flatten(1).norm(dim=1), rtol=1e-5, atol=1e-6)
+
+
+def test_masked_directions_live_on_the_kept_weights_and_dense_ones_do_not(net):
+    masked, dense = random_direction(net, rng()), random_direction(net, rng(), masked=False)
+    pruned = net[4].weight == 0
+    assert (masked["4.weight"][pruned] == 0).all() and (masked["4.weight"][~pruned] != 0).all()
+    assert (dense["4.weight"][pruned] != 0).all()
+    assert (masked["0.weight"][1] == 0).all() and masked["0.weight"].isfinite().all()
+
+
+def test_networks_of_one_shape_get_the_same_noise_whatever_their_masks(net):
+    before = random_direction(net, rng())["0.weight"]
+    with torch.no_grad():
+        net[4].weight[0] = 0
+    assert torch.equal(random_direction(net, rng())["0.weight"], before)
+
+
+def test_weights_come_back_bit_for_bit_also_after_an_error(net):
+    before = {n: w.clone() for n, w in net.state_dict().items()}
+    d = random_direction(net, rng())
+    with pytest.raises(RuntimeError, match="stop"), moved(net, (0.3, d), (-1e4, d)):
+        assert not torch.equal(net[4].weight, before["4.weight"])
+        raise RuntimeError("stop")
+    assert all(torch.equal(w, before[n]) for n, w in net.state_dict().items())
+
+
+def test_rise_over_a_quadratic_is_half_rho_squared_times_its_curvature():
+    net = nn.Linear(6, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    half = torch.randn(6, 6, generator=rng(3), dtype=torch.float64)
+    h = (half @ half.T).float()
+    directions = [{"weight": torch.randn(1, 6, generator=rng(k))} for k in range(4)]
+    rises = sharpness(net, lambda n: 0.5 * (n.weight @ h @ n.weight.T).item(), directions, (0.1, 0.5))
+    curvature = [(d["weight"] @ h @ d["weight"].T).item() for d in directions]
+    np.testing.assert_allclose(rises, [[0.5 * r**2 * c for c in curvature] for r in (0.1, 0.5)], rtol=1e-5)
+
+
+def test_recomputed_attacks_equal_fixed_ones_at_the_centre_and_everywhere_without_radius(net, images):
+    x, y = images
+    d, e = random_direction(net, rng(0)), random_direction(net, rng(1))
+    for eps in (0.0, 0.1):
+        attack = PGD(eps=eps, steps=3)
+        fixed_images = attacked(net, x, y, attack, seed=4)
+        fixed = weight_surface(net, lambda n, z=fixed_images: mean_loss(n, z, y), d, e, axis(3))
+        again = weight_surface(net, lambda n, a=attack: mean_loss(n, x, y, a, 4), d, e, axis(3))
+        assert fixed[1, 1] == again[1, 1]
+        if eps == 0:
+            np.testing.assert_array_equal(fixed, again)
+        else:
+            assert (again > fixed + 1e-4).any()  # attacks made elsewhere are weaker: the two surfaces are not one
+
+
+def test_the_loss_climbs_along_the_sign_of_its_gradient(net, images):
+    x, y = images
+    surface = pixel_surface(net, x, y, rng(), axis(3, 1e-3))
+    assert surface[2, 1] > surface[1, 1] > surface[0, 1]
+
+
+def test_basin_area_of_a_cone():
+    c = axis(101)
+    cone = 2 * np.hypot(c[:, None], c[None])  # at most 1 on a disc of radius 1/2 within a square of side 2
+    assert basin_area(cone + 7) == pytest.approx(np.pi / 16, abs=0.01)
+
+
+def test_independent_directions_are_nearly_orthogonal_and_one_is_parallel_to_itself(net):
+    d = random_direction(net, rng(0))
+    assert cosine(d, d) == pytest.approx(1, abs=1e-6) and abs(cosine(d, random_direction(net, rng(1)))) < 0.35
+
+
+def test_filter_normalisation_keeps_a_zero_filter_at_zero():
+    out = filter_normalised(torch.ones(2, 3), torch.tensor([[0.0, 0, 0], [3, 4, 0]]))
+    assert (out[0] == 0).all() and out[1].norm().item() == pytest.approx(5, rel=1e-5)
