@@ -94,8 +94,9 @@ LAPTOP = Profile(
     purpose="embedded stand-ins; what a newcomer runs",
     recipes={
         _CIFAR10: Recipe(
-            Data("digits"), Net("preact_resnet_small"), eps=0.2, epochs=40, batch=64, weight_decay=2e-2, train_steps=5, train_step=0.5,
-            val_steps=5, val_step=0.5,
+            # Departs: no random crop. A shift by one pixel of 8x8 pictures hides the overfitting that the papers are about (calibration).
+            Data("digits", augment="none"), Net("preact_resnet_small"), eps=0.2, epochs=30, batch=32, weight_decay=1e-2, train_steps=5,
+            train_step=0.5, val_steps=5, val_step=0.5,
         ),
     },
     flagship=20,
