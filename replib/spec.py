@@ -238,7 +238,8 @@ class Task:
 
 def task(job: Job, seed: int) -> Task:
     """The task of `job` with `seed`."""
-    within("seed", seed, 0)
+    if not (isinstance(seed, int) and _number(seed) and seed >= 0):
+        raise SpecError(f"seed = {seed!r} is not allowed; give a whole number from 0 on.")
     return Task(f"{job.kind}-{key(job)}", seed, job)
 
 

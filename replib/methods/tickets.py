@@ -123,6 +123,7 @@ class GraSP(Rule):
 
     def check(self) -> None:
         within("GraSP.per_class", self.per_class, 1)
+        within("GraSP.temperature", self.temperature, 0, low_open=True)
 
     def draw(self, scene: Scene) -> Masks:
         x, y = scoring_batch(scene, self.per_class, self.attack)
@@ -134,6 +135,9 @@ class SynFlow(Rule):
     """Iterative synaptic flow without data (Tanaka et al., NeurIPS 2020)."""
 
     iterations: int = 100
+
+    def check(self) -> None:
+        within("SynFlow.iterations", self.iterations, 1)
 
     def draw(self, scene: Scene) -> Masks:
         return score.synflow_masks(

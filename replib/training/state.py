@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from replib.models.build import prunable
-from replib.spec import Task, stream_seed
 from replib.sparsity.masks import Masks
+from replib.spec import Task, stream_seed
 from replib.store.files import write_atomically
 
 Tree = dict[str, Any]
