@@ -57,3 +57,17 @@ def spread(frame: pd.DataFrame, by: list[str], value: str = "value") -> pd.DataF
     """Mean, standard deviation (n - 1; missing for one seed) and number of seeds of `value` in each group, in order of appearance."""
     stats: Any = frame.groupby(by, sort=False)[value]
     return stats.agg(mean="mean", sd="std", n="count").reset_index()
+
+
+def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
+    """:func:`spread` with one column a metric, "mean ± sd" in each cell; what else identifies a row comes first."""
+    rows = [c for c in stats.columns if c not in ("metric", "mean", "sd", "n") and stats[c].nunique() > 1]
+
+    def cell(row: pd.Series) -> str:
+        return f"{row['mean']:.{decimals}f}" + ("" if pd.isna(row.sd) else f" ± {row.sd:.{decimals}f}")
+
+    cells = stats.assign(cell=stats.apply(cell, axis=1))
+    order = pd.MultiIndex.from_frame(cells[rows].drop_duplicates()) if len(rows) > 1 else cells[rows[0]].drop_duplicates()
+    grid = cells.pivot(index=rows, columns="metric", values="cell").reindex(order)[list(dict.fromkeys(stats.metric))]
+    grid.columns = [name.replace("_", " ") for name in grid.columns]
+    return table(grid.fillna("").reset_index())
