@@ -1,0 +1,108 @@
+"""The how-to pages: the worked example runs as it is printed, and every command that is printed exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+PAGE = REPO / "book" / "howto" / "add_a_method.md"
+PAGES = [p for p in (REPO / "README.md", REPO / "CONTRIBUTING.md") if p.exists()] + sorted(
+    (REPO / "book" / "howto").glob("*.md")
+)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """Fenced code blocks of a page in `languages`, in order."""
+    return [
+        text for word, text in re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.M | re.S) if word in languages
+    ]
+
+
+def test_the_worked_example_adds_a_row_to_table_1(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "reported").symlink_to(REPO / "results" / "reported")
+    module, *rest = blocks(PAGE, "python")
+    name = re.match(r"# (\w+\.py)\n", module)
+    assert name, "the first block of the page is a file and starts with its name"
+    (tmp_path / name[1]).write_text(module)
+    ending = 'table.to_csv("table.csv", index=False)\n'
+    (tmp_path / "page.py").write_text("\n".join([*rest, ending]))
+    answer = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"REPLIB_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+
+    import pandas as pd
+
+    table = pd.read_csv(tmp_path / "table.csv")
+    row = table[table.setting == "Initial magnitude"].set_index("metric").value
+    assert set(table.setting) == {"Baseline", "Random Pruning", "OMP", "Initial magnitude"}
+    assert row["final_density_percent"] == pytest.approx(10, abs=0.2)
+    assert 0 <= row["robust_accuracy_final"] <= row["standard_accuracy_final"] <= 100
+    assert set(table[table.setting == "OMP"].metric) == set(row.index)
+
+
+def printed_commands() -> set[tuple[str, str]]:
+    """(program, first word after it) of every replib and make command on the pages, in blocks and between backticks."""
+    found = set()
+    for page in PAGES:
+        text = page.read_text()
+        lines = [line for block in blocks(page, "bash", "sh", "text", "console") for line in block.splitlines()]
+        lines += re.findall(r"`((?:replib|make) [^`\n]+)`", text)
+        for line in lines:
+            for part in re.split(r"&&|;|\|", line):
+                words = shlex.split(part.removeprefix("$ "), comments=True)
+                words = [w for w in words if "=" not in w]
+                if len(words) > 1 and words[0] in ("replib", "make"):
+                    found.add((words[0], words[1]))
+    return found
+
+
+COMMANDS = sorted(printed_commands())
+
+
+def test_the_pages_print_commands():
+    assert ("replib", "run") in COMMANDS
+    assert ("replib", "plan") in COMMANDS
+
+
+def test_every_replib_command_that_is_printed_exists():
+    from typer.main import get_command
+
+    from replib.cli import app
+
+    verbs = set(get_command(app).commands)
+    assert {verb for program, verb in COMMANDS if program == "replib" and not verb.startswith("-")} <= verbs
+
+
+@pytest.mark.parametrize("target", sorted(verb for program, verb in COMMANDS if program == "make"))
+def test_every_make_target_that_is_printed_exists(target):
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    answer = subprocess.run(["make", "--dry-run", target], cwd=REPO, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_option_that_is_printed_exists(page):
+    """Options of replib commands in the blocks of a page, for example -p and --seeds of `replib run`."""
+    from typer.main import get_command
+
+    from replib.cli import app
+
+    verbs = get_command(app).commands
+    for block in blocks(page, "bash", "sh", "text", "console"):
+        for line in block.splitlines():
+            words = shlex.split(line.partition("&&")[0], comments=True)
+            if len(words) > 1 and words[0] == "replib" and words[1] in verbs:
+                known = {o for p in verbs[words[1]].params for o in (*p.opts, *p.secondary_opts)} | {"--help", "-v"}
+                assert {w.partition("=")[0] for w in words[2:] if re.match(r"--?[a-z]", w)} <= known, line
