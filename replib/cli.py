@@ -260,14 +260,19 @@ def publish(exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: S
     from replib.experiments.profiles import profile as get
     from replib.experiments.registry import evidence
     from replib.store.evidence import publish as publish_tasks
+    from replib.summary import write
+    from replib.verdicts import records
     from replib.verify import complete_seeds
 
     p = get(profile)
     found = evidence(p, _root())
+    if p.watermark:
+        raise ReplibError(f"Results of the profile {profile!r} are not published: {p.watermark}. Use -p laptop, workstation or paper.")
     for e in _chosen(exhibits):
         whole = complete_seeds(e, p, found.store, _parse_seeds(seeds))
         names = publish_tasks(found.store, [t for s in whole for t in _with_ancestors(e.tasks(p, [s]))], found.published.root)
         typer.echo(f"{e.id}: {len(whole)} of {e.declared(p)} declared seeds complete; {len(names)} jobs written")
+    write(profile, records(profile, _root(), published_only=True), _root())
 
 
 def _with_ancestors(tasks: list[Task]) -> list[Task]:

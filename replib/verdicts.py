@@ -9,18 +9,18 @@ import pandas as pd
 from IPython.display import HTML
 
 from replib.claims import verdicts
+from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
 from replib.experiments.registry import EXHIBITS, evidence
 from replib.experiments.rows import images
 from replib.spec import ReplibError
 from replib.store import Missing
+from replib.store.evidence import Reader
 from replib.verify import complete_seeds
 
 
-def _images(profile: str, root: Path) -> dict[Any, Any]:
+def _images(p: Profile, found: Reader) -> dict[Any, Any]:
     """Which test images were right, for the exhibits that are tables of accuracies: intervals then cover images as well as seeds."""
-    p = get(profile)
-    found = evidence(p, root)
     made: dict[Any, Any] = {}
     for e in EXHIBITS.values():
         if e.rows is None:
@@ -33,10 +33,8 @@ def _images(profile: str, root: Path) -> dict[Any, Any]:
     return made
 
 
-def frames(profile: str, root: Path) -> list[pd.DataFrame]:
-    """The tidy frames of all exhibits that have complete results in `profile`."""
-    p = get(profile)
-    found = evidence(p, root)
+def frames(p: Profile, found: Reader) -> list[pd.DataFrame]:
+    """The tidy frames of all exhibits that have complete results in profile `p`."""
     made = []
     for e in EXHIBITS.values():
         try:
@@ -46,12 +44,14 @@ def frames(profile: str, root: Path) -> list[pd.DataFrame]:
     return [f for f in made if not f.empty and {"setting", "metric", "value", "seed"} <= set(f.columns)]
 
 
-def records(profile: str, root: Path) -> list[dict[str, Any]]:
-    """One record for each of the 80 claims."""
+def records(profile: str, root: Path, *, published_only: bool = False) -> list[dict[str, Any]]:
+    """One record for each of the 80 claims, from what is here and published, or only from what is published."""
     p = get(profile)
     if p.watermark:
         raise ReplibError(f"The profile {profile!r} decides nothing: {p.watermark}. Use: replib claims -p laptop")
-    return verdicts(frames(profile, root), images=_images(profile, root), scope=p.scope)
+    both = evidence(p, root)
+    found = both.published if published_only else both
+    return verdicts(frames(p, found), images=_images(p, found), scope=p.scope)
 
 
 def of_exhibit(result: Any, root: Path | None = None) -> pd.DataFrame:
