@@ -100,6 +100,6 @@ def loss_rises(data: pd.DataFrame) -> Figure:
     for name, runs in data.groupby("setting", sort=False):
         style = look(name)
         seeds_and_mean(runs, "radius", "value", ax=ax, colour=style.colour, dash=style.dash, marker=style.marker, label=style.label)
-    ax.set(xlabel="displacement of the weights (filter norms)", ylabel="rise of adversarial loss (nats)", xlim=(0, None), ylim=(0, None))
+    ax.set(xlabel="displacement of the weights (filter norms)", ylabel="rise of adversarial loss (nats)", xlim=(0, None))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside right center")
     return figure

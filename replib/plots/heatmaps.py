@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 SCALE = "viridis"
 
@@ -22,24 +23,25 @@ def epochs_against_epochs(data: pd.DataFrame, span: tuple[float, float], ax: Axe
     edges = (table.columns[0] - 0.5, table.columns[-1] + 0.5, table.index[-1] + 0.5, table.index[0] - 0.5)
     image = ax.imshow(table.to_numpy(), cmap=SCALE, vmin=span[0], vmax=span[1], extent=edges, interpolation="nearest", aspect="equal")
     ax.grid(False)
+    for side in (ax.xaxis, ax.yaxis):
+        side.set_major_locator(MaxNLocator(nbins=6, integer=True))
     ax.set(xlabel=f"epoch, {data['second'].iloc[0]} masks", ylabel=f"epoch, {data['first'].iloc[0]} masks")
     return image
 
 
 def mask_similarity(data: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Figure:
-    """One matrix a pair in rows of three, one colour scale from chance to 1, chance marked on its bar."""
+    """One matrix a pair in rows of three, one colour scale from just below chance to 1, chance marked on its bar."""
     chance = float(data.chance.iloc[0])
-    span = (min(chance, float(data.similarity.min())), 1.0)
+    low = min(chance, float(data.similarity.min()))
+    span = (low - 0.08 * (1 - low), 1.0)  # so that the mark of chance lies within the bar
     across = 3
     rows = -(-len(pairs) // across)
-    figure, axes = plt.subplots(rows, across, figsize=(9.6, 3.1 * rows), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, across, figsize=(9.8, 3.2 * rows), squeeze=False, layout="compressed")
     for ax, (first, second) in zip(axes.flat, pairs, strict=True):
         mine = data[(data["first"] == first) & (data["second"] == second)]
         image = epochs_against_epochs(mine, span, ax)
     bar = figure.colorbar(image, ax=axes, shrink=0.85, label="similarity (share of equal mask entries)")
-    bar.ax.axhline(chance, color="#d55e00", linewidth=3, label="chance")
-    bar.ax.annotate(
-        f"chance {chance:.2f}", (1, chance), xytext=(6, -14), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9,
-        color="#d55e00", annotation_clip=False,
-    )  # fmt: skip
+    ticks = [t for t in bar.get_ticks() if span[0] <= t <= 1 and abs(t - chance) > 0.06 * (1 - span[0])]
+    bar.set_ticks([*ticks, chance], labels=[*(f"{t:.2f}" for t in ticks), f"chance {chance:.2f}"])
+    bar.ax.axhline(chance, color="#ffffff", linewidth=2.5, label="chance")
     return figure

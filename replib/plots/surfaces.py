@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
 from replib.plots.style import look
@@ -33,6 +34,13 @@ def limits(data: pd.DataFrame, share: float = 0.9) -> tuple[float, float]:
     return float(data.loss.min()), float(data.loss.quantile(share))
 
 
+def steps(span: tuple[float, float], lines: int = 10) -> np.ndarray:
+    """About `lines` round levels within `span`, the same for every setting drawn with it."""
+    found = MaxNLocator(nbins=lines, steps=[1, 2, 2.5, 5, 10]).tick_values(*span)
+    inside = found[(found >= span[0]) & (found <= span[1])]
+    return inside if len(inside) > 1 else np.linspace(*span, lines + 1)
+
+
 def raised(data: pd.DataFrame, span: tuple[float, float], ax: Axes) -> Axes:
     """One setting's surface in three dimensions; heights above `span` are cut off, as the figure's caption must say."""
     c, loss = grid(data)
@@ -48,7 +56,7 @@ def raised(data: pd.DataFrame, span: tuple[float, float], ax: Axes) -> Axes:
 def levels(data: pd.DataFrame, span: tuple[float, float], ax: Axes, *, lines: int = 10) -> Any:
     """One setting's filled contours at the same levels for every setting, the centre marked; returns the contour set."""
     c, loss = grid(data)
-    drawn = ax.contourf(c, c, loss.T, levels=np.linspace(*span, lines + 1), cmap=SCALE, extend="max")
+    drawn = ax.contourf(c, c, loss.T, levels=steps(span, lines), cmap=SCALE, vmin=span[0], vmax=span[1], extend="both")
     ax.plot(0, 0, marker="+", color="white", markersize=8, markeredgewidth=1.6, label="_centre")
     ax.set_aspect("equal")
     ax.grid(False)
@@ -67,7 +75,7 @@ def gallery(data: pd.DataFrame, settings: Sequence[str]) -> Figure:
         row, column = divmod(n, across)
         mine = data[data.setting == name]
         solid = raised(mine, span, figure.add_subplot(grids[2 * row, column], projection="3d"))
-        solid.set_title(look(name).label, color=look(name).colour, fontweight="bold")
+        solid.set_title(look(name).label, fontweight="bold")
         ax = figure.add_subplot(grids[2 * row + 1, column])
         drawn = levels(mine, span, ax)
         flat.append(ax)

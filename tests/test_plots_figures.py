@@ -1,0 +1,150 @@
+"""What the figures draw, read back from their artists."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from replib.plots import curves, facts, heatmaps, surfaces
+from replib.plots.card import card
+from replib.plots.style import look
+from replib.spec import ReplibError
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    mpl.use("Agg")
+    yield
+    plt.close("all")
+
+
+def thick(ax):
+    return {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+
+
+def accuracy_rows() -> pd.DataFrame:
+    rows = [
+        {"sparsity_percent": s, "setting": "x", "seed": seed, "split": split, "epoch": e, "robust_accuracy": s + 10 * seed + e + (split == "test")}
+        for s in (0.0, 80.0, 90.0) for seed in (0, 1) for split in ("train", "test") for e in (1, 5, 10)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_means_are_thick_and_every_seed_is_there():
+    ax = curves.robust_accuracy(accuracy_rows(), "test", plt.figure().gca())
+    lines = thick(ax)
+    assert list(lines) == ["0 % (dense)", "80 %", "90 %"]
+    np.testing.assert_allclose(lines["80 %"].get_xydata(), [(1, 87), (5, 91), (10, 96)])
+    thin = [line for line in ax.lines if line.get_label().startswith("_")]
+    assert len(thin) == 6 and all(line.get_linewidth() < 1 for line in thin)
+    assert {tuple(line.get_ydata()) for line in thin} >= {(82, 86, 91), (92, 96, 101)}
+
+
+def test_dense_is_dash_dot_and_sparse_solid_in_colours_of_their_own():
+    lines = thick(curves.robust_accuracy(accuracy_rows(), "train", plt.figure().gca()))
+    assert [line.get_linestyle() for line in lines.values()] == ["-.", "-", "-"]
+    assert len({line.get_color() for line in lines.values()}) == 3
+
+
+def test_train_lies_above_test_on_the_same_axes():
+    figure = curves.train_above_test(accuracy_rows())
+    top, bottom = figure.axes
+    assert "train" in top.get_ylabel() and "test" in bottom.get_ylabel()
+    assert top.get_xlim() == bottom.get_xlim() and top.get_ylim() == bottom.get_ylim()
+    assert top.get_position().y0 > bottom.get_position().y0
+
+
+def test_layers_keep_their_order_and_initializations_their_values():
+    rows = [
+        {"initialization": name, "layer": layer, "seed": 0, "sparsity": value}
+        for name, values in {"IGQ": (3.0, 90.0, 40.0), "Uniform": (80.0, 80.0, 80.0)}.items()
+        for layer, value in zip(("stem", "0.0.conv1", "fc"), values, strict=True)
+    ]
+    ax = curves.layer_sparsity(pd.DataFrame(rows), plt.figure().gca())
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["stem", "0.0.conv1", "fc"]
+    lines = thick(ax)
+    np.testing.assert_allclose(lines["IGQ"].get_ydata(), (3, 90, 40))
+    assert lines["IGQ"].get_color() == look("IGQ").colour
+
+
+def surface_rows() -> pd.DataFrame:
+    c = [-1.0, 0.0, 1.0]
+    rows = [
+        {"setting": name, "space": "weights", "a": a, "b": b, "loss": scale * (a + 10 * b) + 20}
+        for name, scale in (("Baseline", 1.0), ("SNIP", 0.5)) for b in c for a in c
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)  # the order of rows must not matter
+
+
+def test_first_index_of_a_grid_is_the_first_direction():
+    rows = surface_rows()
+    c, loss = surfaces.grid(rows[rows.setting == "Baseline"])
+    np.testing.assert_allclose(c, [-1, 0, 1])
+    np.testing.assert_allclose(loss, 20 + np.add.outer(c, 10 * c))
+
+
+def test_every_setting_is_drawn_with_one_scale_and_the_same_levels():
+    figure = surfaces.gallery(surface_rows(), ("Baseline", "SNIP"))
+    solids = [ax for ax in figure.axes if ax.name == "3d"]
+    assert [ax.get_title() for ax in solids] == ["Dense", "SNIP"]
+    assert solids[0].get_zlim() == solids[1].get_zlim() == pytest.approx(surfaces.limits(surface_rows()))
+    flat = [a for ax in figure.axes for a in ax.collections if isinstance(a, mpl.contour.ContourSet)]
+    assert len(flat) == 2 and list(flat[0].levels) == list(flat[1].levels) and flat[0].get_clim() == flat[1].get_clim()
+
+
+def test_turnable_surfaces_are_uncut_and_share_a_colour_scale():
+    figure = surfaces.turnable(surface_rows(), ("Baseline", "SNIP"))
+    assert [t.coloraxis for t in figure.data] == ["coloraxis", "coloraxis"]
+    z = np.array(figure.data[0].z)  # rows of z run along y, which is the first direction
+    np.testing.assert_allclose(z, 20 + np.add.outer([-1, 0, 1], [-10, 0, 10]))
+    assert figure.layout.scene.zaxis.range[1] == pytest.approx(surface_rows().loss.max())
+    assert "gradient" not in figure.data[0].hovertemplate and "direction 1" in figure.data[0].hovertemplate
+
+
+def similarity_rows(low: float = 0.7) -> pd.DataFrame:
+    values = np.array([[1.0, 0.9], [0.8, low]])
+    return pd.DataFrame(
+        [
+            {"first": "SGD", "second": "PGD-10", "epoch_first": i + 1, "epoch_second": j + 1, "similarity": values[i, j], "chance": 0.68}
+            for j in (0, 1) for i in (0, 1)
+        ]
+    )  # fmt: skip
+
+
+def test_matrices_show_rows_of_the_first_regime_and_the_bar_marks_chance():
+    figure = heatmaps.mask_similarity(similarity_rows(), [("SGD", "PGD-10")] * 3)
+    matrix, bar = figure.axes[0], figure.axes[-1]
+    np.testing.assert_allclose(matrix.images[0].get_array(), [[1.0, 0.9], [0.8, 0.7]])
+    assert "SGD" in matrix.get_ylabel() and "PGD-10" in matrix.get_xlabel()
+    assert matrix.get_ylim()[0] > matrix.get_ylim()[1]  # epoch 1 at the top, as in the paper
+    assert "chance 0.68" in [t.get_text() for t in bar.get_yticklabels()]
+    assert [line.get_ydata()[0] for line in bar.lines if line.get_label() == "chance"] == [0.68]
+    assert matrix.images[0].get_clim()[0] < 0.68 and matrix.images[0].get_clim()[1] == 1
+
+
+def test_the_scale_reaches_similarities_below_chance():
+    figure = heatmaps.mask_similarity(similarity_rows(low=0.5), [("SGD", "PGD-10")] * 3)
+    assert figure.axes[0].images[0].get_clim()[0] < 0.5
+
+
+def test_a_figure_on_a_page_has_alt_text_that_cannot_break_out_of_its_attribute():
+    figure = plt.figure()
+    shown = card(figure, 'a "curve" <b>', "caption")
+    assert 'alt="a &quot;curve&quot; &lt;b&gt;"' in shown.data and "data:image/png;base64," in shown.data
+    assert not plt.fignum_exists(figure.number)
+    with pytest.raises(ReplibError, match="alt"):
+        card(plt.figure(), " ")
+
+
+def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns():
+    frame = pd.DataFrame(
+        {"setting": ["b", "b", "a", "a"], "metric": ["rise"] * 4, "seed": [0, 1, 0, 1], "value": [1.0, 3.0, 5.0, 5.0]}
+    )
+    stats = facts.spread(frame, ["setting", "metric"])
+    assert stats.setting.tolist() == ["b", "a"] and stats["mean"].tolist() == [2, 5]
+    assert stats.sd.tolist() == pytest.approx([2**0.5, 0]) and stats.n.tolist() == [2, 2]
+    text = facts.wide(stats).data
+    assert "2.00 ± 1.41" in text and text.index("2.00 ± 1.41") < text.index("5.00 ± 0.00")
