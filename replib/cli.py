@@ -112,8 +112,8 @@ def plan(
 ) -> None:
     """The job graph: key, seed, kind, parents, label and estimated seconds. Prices the paper profile before anything runs."""
     from replib.experiments.cost import estimate, human
-    from replib.experiments.registry import evidence
     from replib.experiments.profiles import profile as get
+    from replib.experiments.registry import evidence
     from replib.spec import parents
 
     published = evidence(get(profile), _root()).published
@@ -215,7 +215,7 @@ def render(
     from replib.render import render_all
     from replib.store.environment import default_workers
 
-    ids = [e.id for e in _chosen(exhibits)]
+    ids = [e.id for e in _chosen(exhibits) if e.page]
     for path in render_all(ids, profile, _root(), jobs or default_workers()):
         typer.echo(path)
 

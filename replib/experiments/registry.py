@@ -38,6 +38,7 @@ class Exhibit:
     read: Callable[[Reader, Profile, Sequence[int]], pd.DataFrame]
     seeds: Literal["flagship", "ordering", "one"] = "ordering"
     rows: Callable[[Profile], list[Row]] | None = None  # of tables of accuracies
+    page: bool = True  # False: shown on another exhibit's page
 
     def declared(self, p: Profile) -> int:
         """Number of seeds declared for this exhibit in profile `p`."""
@@ -49,14 +50,14 @@ class Exhibit:
         return [task(job, seed) for seed in chosen for job in self.jobs(p)]
 
 
-def rows_exhibit(id: str, title: str, rows: Callable[[Profile], list[Row]], seeds: Literal["flagship", "ordering"]) -> Exhibit:
+def rows_exhibit(id: str, title: str, rows: Callable[[Profile], list[Row]], seeds: Literal["flagship", "ordering"], *, page: bool = True) -> Exhibit:
     """An exhibit that is a table of accuracies."""
     paper, _, name = id.partition("/")
     return Exhibit(
         id, title,
         lambda p: [job for row in rows(p) for job in row.jobs()],
         lambda reader, p, chosen: frame(reader, rows(p), chosen, paper=paper, exhibit=name),
-        seeds, rows,
+        seeds, rows, page,
     )  # fmt: skip
 
 
@@ -64,7 +65,7 @@ EXHIBITS: dict[str, Exhibit] = {
     e.id: e
     for e in (
         rows_exhibit("sparsity_winning_twice/table_1", "Dense and ten sparse settings at 80 and 90 %", swt.table_1, "flagship"),
-        rows_exhibit("sparsity_winning_twice/table_1_controls", "Layer-wise shuffled twins of four settings of Table 1", swt.table_1_controls, "ordering"),
+        rows_exhibit("sparsity_winning_twice/table_1_controls", "Layer-wise shuffled twins of four settings of Table 1", swt.table_1_controls, "ordering", page=False),
         Exhibit(
             "sparsity_winning_twice/figure_1", "Robust train and test accuracy over epochs, dense to 90 %",
             swt_figures.figure_1_jobs, swt_figures.figure_1_read,

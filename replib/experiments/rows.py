@@ -14,8 +14,8 @@ import torch
 from replib.analysis.evaluation import Evaluate
 from replib.attacks import PGD
 from replib.models.build import build
+from replib.sparsity.flops import layer_sizes, mean_inference_flops, training_flops
 from replib.spec import Job, Task, task
-from replib.sparsity.flops import layer_sizes, mean_inference_flops, passes_per_image, training_flops
 from replib.store import Missing, Store
 from replib.training.losses import attack_of
 from replib.training.spec import Train

@@ -7,7 +7,18 @@ from dataclasses import replace
 from replib.experiments.profiles import Profile, Recipe
 from replib.experiments.rows import Row
 from replib.methods import (
-    SNIP, BirdSearch, FlyingBird, FlyingBirdPlus, GraSP, Magnitude, Quota, Random, Searched, Shuffled, SynFlow, Ticket,
+    SNIP,
+    BirdSearch,
+    FlyingBird,
+    FlyingBirdPlus,
+    GraSP,
+    Magnitude,
+    Quota,
+    Random,
+    Searched,
+    Shuffled,
+    SynFlow,
+    Ticket,
 )  # fmt: skip
 from replib.models.spec import small_dense
 from replib.spec import Job

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from replib.plots import points
 from replib.plots.style import apply, look
 from replib.root import project_root
 from replib.store.files import write_bytes
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
     from matplotlib.figure import Figure
 
-__all__ = ["apply", "folder", "look", "points", "save"]
+__all__ = ["apply", "folder", "look", "save"]
 
 
 def folder(result: Any) -> Path:

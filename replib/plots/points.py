@@ -19,6 +19,11 @@ CAPTION = (
     "one point a seed, a bar at the mean; the dash-dotted line is the dense mean."
 )
 
+ALT = (
+    "Grid of point plots, sparsities side by side: final robust accuracy, its drop from the best epoch and the robust generalization gap "
+    "for ten sparse settings, one point a seed, with the dense mean as a line."
+)
+
 
 def strip(frame: pd.DataFrame, metric: str, sparsity: float, ax: Axes | None = None) -> Axes:
     """Seeds of each setting at one sparsity as points over its name, with the mean as a bar and dense as a line."""

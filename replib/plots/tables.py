@@ -5,6 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from IPython.display import HTML
 
+from replib.root import project_root
+from replib.spec import task
+
 ACCURACY = (
     "robust_accuracy_best", "robust_accuracy_final", "robust_accuracy_diff", "standard_accuracy_best", "standard_accuracy_final",
     "standard_accuracy_diff", "robust_generalization_gap", "robust_generalization_gap_reduction",
@@ -108,3 +111,23 @@ def costs_html(result: object, printed: pd.DataFrame) -> HTML:
     """`costs` of an exhibit as a table of the site."""
     table = costs(result.frame, printed)
     return html(table.assign(sparsity_percent=table.sparsity_percent.map("{:g} %".format)).rename(columns={"sparsity_percent": "sparsity"}))
+
+
+def runs(result: object) -> HTML:
+    """Where each row's runs are: the job's folder with its spec, per-epoch metrics and summaries of all seeds, as links on the site."""
+    lines = []
+    for row in result.exhibit.rows(result.profile):
+        name = task(row.run, result.seeds[0]).name
+        base = f"../../results/{result.profile.name}/{name}"
+        links = " · ".join(f"<a href='{base}/{file}'>{file}</a>" for file in ("spec.json", "metrics.csv", "summaries.jsonl"))
+        published = (project_root() / "results" / result.profile.name / name).is_dir()
+        lines.append(
+            {
+                "sparsity": f"{row.sparsity_percent:g} %",
+                "setting": row.setting,
+                "run": f"<code>{name}</code>",
+                "files": links if published else "in the working store only",
+            }
+        )
+    body = pd.DataFrame(lines).to_html(index=False, border=0, escape=False)
+    return HTML(f"<details><summary>The run behind each row</summary><div class='replib-table'>{body}</div></details>")

@@ -26,7 +26,7 @@ def make(profile: str, root: Path) -> Path:
 def status_rows(p: Profile, root: Path) -> list[dict[str, Any]]:
     """One row for each implemented exhibit: how many runs its page reads, who made them where, and how long that took."""
     found = evidence(p, root)
-    return [_status(e.id, [t for t in closure(e.tasks(p)) if found.status(t) == "done"], found, root) for e in EXHIBITS.values()]
+    return [_status(e.id, [t for t in closure(e.tasks(p)) if found.status(t) == "done"], found, root) for e in EXHIBITS.values() if e.page]
 
 
 def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str, Any]:
