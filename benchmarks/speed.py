@@ -208,18 +208,18 @@ def foolbox(case: Case, device: str) -> Clock:
 
 
 # ---- measuring
-def turns(clocks: Sequence[Clock], rounds: int, device: str = "cpu") -> np.ndarray:
-    """Seconds (rounds, competitors), each round timing every competitor once; one round before does not count."""
+def turns(clocks: Sequence[Clock], rounds: int, device: str = "cpu", warm: int = 1) -> np.ndarray:
+    """Seconds (rounds, competitors), each round timing every competitor once; `warm` rounds before do not count."""
     wait = torch.cuda.synchronize if device != "cpu" else lambda: None
-    seconds = np.zeros((rounds + 1, len(clocks)))
-    for r in range(rounds + 1):
+    seconds = np.zeros((warm + rounds, len(clocks)))
+    for r in range(warm + rounds):
         for c, clock in enumerate(clocks):
             wait()
             start = time.perf_counter()
             clock()
             wait()
             seconds[r, c] = time.perf_counter() - start
-    return seconds[1:]
+    return seconds[warm:]
 
 
 def row(what: str, case: str, against: str, values: np.ndarray, unit: str = "ratio", **more: Any) -> Row:
@@ -347,25 +347,25 @@ def workers(folder: Path, rounds: int, epochs: int, tasks: int, recipe: Recipe |
 
         return go
 
-    seconds = turns([plan(1), plan(2)], rounds)
+    seconds = turns([plan(1), plan(2)], rounds, warm=0)
     case = f"{tasks} laptop runs of {epochs} epochs, worker start included"
     return [row("two workers", case, "one worker", seconds[:, 0] / seconds[:, 1])]
 
 
 def measure(device: str, quick: bool) -> list[Row]:
     """All rows of `device`."""
-    rounds = 3 if quick else 9
+    rounds = 3 if quick else 7
     if device != "cpu":
         large = resnet18(10, 128, 2 if quick else 10)
         rows = steps([laptop(5, 10), laptop(10, 10), large], device, rounds)
         return [*rows, *accelerated(large, rounds), *agreement(large, device)]
     rows = steps([laptop(5, 3 if quick else 6), laptop(10, 3 if quick else 6)], device, rounds)
-    rows += steps([resnet18(2, 4, 1)] if quick else [resnet18(10, 8, 1)], device, 2 if quick else 5)
+    rows += steps([resnet18(2, 4, 1)] if quick else [resnet18(10, 4, 1)], device, 2 if quick else 4)
     with tempfile.TemporaryDirectory() as folder:
         rows += cached_read(Path(folder) / "read", 50 if quick else 200)
-        rows += checkpointing(Path(folder) / "save", 3 if quick else 10, rounds)
+        rows += checkpointing(Path(folder) / "save", 3 if quick else 6, rounds)
         if not quick:
-            rows += workers(Path(folder), 2, 20, 4)
+            rows += workers(Path(folder), 1, 10, 4)
     return rows
 
 
