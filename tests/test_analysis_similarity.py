@@ -8,8 +8,8 @@ import torch
 
 from replib.analysis import similarity
 from replib.analysis.similarity import packed_similarity
-from replib.spec import ReplibError
 from replib.sparsity.masks import chance_similarity, hamming_similarity, pack
+from replib.spec import ReplibError
 
 SHAPES = {"a": (7, 3), "b": (5, 11)}  # neither 21 nor 55 is a multiple of eight: layers end in padding bits
 TOTAL = 76
@@ -36,7 +36,9 @@ def test_packed_similarity_is_the_share_of_equal_weights(monkeypatch):
 def test_a_series_with_itself_is_symmetric_with_unit_diagonal():
     a = packed(masks(0.2, 5, 2))
     h = packed_similarity(a, a, TOTAL)
-    assert (h == h.T).all() and (np.diag(h) == 1).all() and h[0, 1] < 1
+    assert (h == h.T).all()
+    assert (np.diag(h) == 1).all()
+    assert h[0, 1] < 1
 
 
 def test_complements_share_nothing():

@@ -23,7 +23,8 @@ def test_dense_80_and_90_percent_of_figure_1_and_all_of_figure_5_are_runs_of_tab
 
 
 def test_curves_reach_from_the_first_epoch_to_the_last():
-    assert f.curve_epochs(4) == [1, 2, 3, 4] and f.curve_epochs(1) == [1]
+    assert f.curve_epochs(4) == [1, 2, 3, 4]
+    assert f.curve_epochs(1) == [1]
     assert f.curve_epochs(200) == [1, *range(20, 201, 20)]
 
 
@@ -33,7 +34,8 @@ def test_shortened_regimes_have_the_rates_of_the_full_length_search(p):
     full = recipe.standard()  # drops at one quarter and three quarters of all epochs
     for name in ("SGD", "PGD-10", f.STEPPED):
         short = made[name]
-        assert short.epochs == f.map_epochs(p) < full.epochs and short.optim == full.optim
+        assert short.epochs == f.map_epochs(p) < full.epochs
+        assert short.optim == full.optim
         for epoch in range(short.epochs):
             rates = [rate(r.schedule, step=epoch, steps_per_epoch=1, epochs=r.epochs, plateau=plateau_start()) for r in (short, full)]
             assert rates[0] == pytest.approx(rates[1]), (name, epoch)
@@ -51,7 +53,9 @@ def test_quotas_of_figure_a10_are_the_published_ones_of_the_full_network():
 
     counts = f.layer_counts(Reader(), p, 0)
     kept, sizes = counts["IGQ"]
-    assert list(counts) == list(f.INITIALIZATIONS) and len(sizes) == 21 and sum(sizes.values()) == 11_164_352
+    assert list(counts) == list(f.INITIALIZATIONS)
+    assert len(sizes) == 21
+    assert sum(sizes.values()) == 11_164_352
     assert kept["stem.weight"] / 1728 == pytest.approx(0.9936, abs=5e-4)
     assert kept["fc.weight"] / 5120 == pytest.approx(0.9812, abs=5e-4)
     for name in ("Uniform", "ERK", "IGQ"):

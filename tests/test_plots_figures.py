@@ -27,7 +27,10 @@ def thick(ax):
 
 def accuracy_rows() -> pd.DataFrame:
     rows = [
-        {"sparsity_percent": s, "setting": "x", "seed": seed, "split": split, "epoch": e, "robust_accuracy": s + 10 * seed + e + (split == "test")}
+        {
+            "sparsity_percent": s, "setting": "x", "seed": seed, "split": split, "epoch": e,
+            "robust_accuracy": s + 10 * seed + e + (split == "test"),
+        }
         for s in (0.0, 80.0, 90.0) for seed in (0, 1) for split in ("train", "test") for e in (1, 5, 10)
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -39,7 +42,8 @@ def test_means_are_thick_and_every_seed_is_there():
     assert list(lines) == ["0 % (dense)", "80 %", "90 %"]
     np.testing.assert_allclose(lines["80 %"].get_xydata(), [(1, 87), (5, 91), (10, 96)])
     thin = [line for line in ax.lines if line.get_label().startswith("_")]
-    assert len(thin) == 6 and all(line.get_linewidth() < 1 for line in thin)
+    assert len(thin) == 6
+    assert all(line.get_linewidth() < 1 for line in thin)
     assert {tuple(line.get_ydata()) for line in thin} >= {(82, 86, 91), (92, 96, 101)}
 
 
@@ -52,8 +56,10 @@ def test_dense_is_dash_dot_and_sparse_solid_in_colours_of_their_own():
 def test_train_lies_above_test_on_the_same_axes():
     figure = curves.train_above_test(accuracy_rows())
     top, bottom = figure.axes
-    assert "train" in top.get_ylabel() and "test" in bottom.get_ylabel()
-    assert top.get_xlim() == bottom.get_xlim() and top.get_ylim() == bottom.get_ylim()
+    assert "train" in top.get_ylabel()
+    assert "test" in bottom.get_ylabel()
+    assert top.get_xlim() == bottom.get_xlim()
+    assert top.get_ylim() == bottom.get_ylim()
     assert top.get_position().y0 > bottom.get_position().y0
 
 
@@ -92,7 +98,9 @@ def test_every_setting_is_drawn_with_one_scale_and_the_same_levels():
     assert [ax.get_title() for ax in solids] == ["Dense", "SNIP"]
     assert solids[0].get_zlim() == solids[1].get_zlim() == pytest.approx(surfaces.limits(surface_rows()))
     flat = [a for ax in figure.axes for a in ax.collections if isinstance(a, mpl.contour.ContourSet)]
-    assert len(flat) == 2 and list(flat[0].levels) == list(flat[1].levels) and flat[0].get_clim() == flat[1].get_clim()
+    assert len(flat) == 2
+    assert list(flat[0].levels) == list(flat[1].levels)
+    assert flat[0].get_clim() == flat[1].get_clim()
 
 
 def test_turnable_surfaces_are_uncut_and_share_a_colour_scale():
@@ -101,7 +109,8 @@ def test_turnable_surfaces_are_uncut_and_share_a_colour_scale():
     z = np.array(figure.data[0].z)  # rows of z run along y, which is the first direction
     np.testing.assert_allclose(z, 20 + np.add.outer([-1, 0, 1], [-10, 0, 10]))
     assert figure.layout.scene.zaxis.range[1] == pytest.approx(surface_rows().loss.max())
-    assert "gradient" not in figure.data[0].hovertemplate and "direction 1" in figure.data[0].hovertemplate
+    assert "gradient" not in figure.data[0].hovertemplate
+    assert "direction 1" in figure.data[0].hovertemplate
 
 
 def similarity_rows(low: float = 0.7) -> pd.DataFrame:
@@ -118,11 +127,13 @@ def test_matrices_show_rows_of_the_first_regime_and_the_bar_marks_chance():
     figure = heatmaps.mask_similarity(similarity_rows(), [("SGD", "PGD-10")] * 3)
     matrix, bar = figure.axes[0], figure.axes[-1]
     np.testing.assert_allclose(matrix.images[0].get_array(), [[1.0, 0.9], [0.8, 0.7]])
-    assert "SGD" in matrix.get_ylabel() and "PGD-10" in matrix.get_xlabel()
+    assert "SGD" in matrix.get_ylabel()
+    assert "PGD-10" in matrix.get_xlabel()
     assert matrix.get_ylim()[0] > matrix.get_ylim()[1]  # epoch 1 at the top, as in the paper
     assert "chance 0.68" in [t.get_text() for t in bar.get_yticklabels()]
     assert [line.get_ydata()[0] for line in bar.lines if line.get_label() == "chance"] == [0.68]
-    assert matrix.images[0].get_clim()[0] < 0.68 and matrix.images[0].get_clim()[1] == 1
+    assert matrix.images[0].get_clim()[0] < 0.68
+    assert matrix.images[0].get_clim()[1] == 1
 
 
 def test_the_scale_reaches_similarities_below_chance():
@@ -133,7 +144,8 @@ def test_the_scale_reaches_similarities_below_chance():
 def test_a_figure_on_a_page_has_alt_text_that_cannot_break_out_of_its_attribute():
     figure = plt.figure()
     shown = card(figure, 'a "curve" <b>', "caption")
-    assert 'alt="a &quot;curve&quot; &lt;b&gt;"' in shown.data and "data:image/png;base64," in shown.data
+    assert 'alt="a &quot;curve&quot; &lt;b&gt;"' in shown.data
+    assert "data:image/png;base64," in shown.data
     assert not plt.fignum_exists(figure.number)
     with pytest.raises(ReplibError, match="alt"):
         card(plt.figure(), " ")
@@ -144,7 +156,10 @@ def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns(
         {"setting": ["b", "b", "a", "a"], "metric": ["rise"] * 4, "seed": [0, 1, 0, 1], "value": [1.0, 3.0, 5.0, 5.0]}
     )
     stats = facts.spread(frame, ["setting", "metric"])
-    assert stats.setting.tolist() == ["b", "a"] and stats["mean"].tolist() == [2, 5]
-    assert stats.sd.tolist() == pytest.approx([2**0.5, 0]) and stats.n.tolist() == [2, 2]
+    assert stats.setting.tolist() == ["b", "a"]
+    assert stats["mean"].tolist() == [2, 5]
+    assert stats.sd.tolist() == pytest.approx([2**0.5, 0])
+    assert stats.n.tolist() == [2, 2]
     text = facts.wide(stats).data
-    assert "2.00 ± 1.41" in text and text.index("2.00 ± 1.41") < text.index("5.00 ± 0.00")
+    assert "2.00 ± 1.41" in text
+    assert text.index("2.00 ± 1.41") < text.index("5.00 ± 0.00")

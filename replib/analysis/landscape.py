@@ -70,7 +70,7 @@ def random_direction(net: nn.Module, rng: torch.Generator, *, masked: bool = Tru
 
 @contextmanager
 def moved(net: nn.Module, *steps: tuple[float, Direction]) -> Iterator[nn.Module]:
-    """Inside, the weights of `net` are displaced by the sum of coefficient times direction; afterwards they are as before, bit for bit."""
+    """Inside, the weights of `net` move by the sum of coefficient times direction; afterwards they are as before, bit for bit."""
     parameters = dict(net.named_parameters())
     names = {n for _, d in steps for n in d}
     before = {n: parameters[n].detach().clone() for n in names}
@@ -265,10 +265,12 @@ def run_landscape(job: Landscape, context: Context) -> Output:
 def run_flatness(job: Flatness, context: Context) -> Output:
     """Mean rise of the clean and of the adversarial loss at each radius, and every direction's rise as arrays."""
     net, x, y, seed = _centre(job, context)
-    directions = [random_direction(net, generator(context.task.seed, f"direction/{k}"), masked=job.masked) for k in range(job.directions)]
+    streams = [generator(context.task.seed, f"direction/{k}") for k in range(job.directions)]
+    directions = [random_direction(net, rng, masked=job.masked) for rng in streams]
     results, arrays = {"images": len(x)}, {}
     for name, attack in (("clean", None), ("adversarial", job.attack)):
         rises = sharpness(net, lambda n, a=attack: mean_loss(n, x, y, a, seed), directions, job.radii)
-        results[name] = {"centre": mean_loss(net, x, y, attack, seed)} | {f"{r:g}": m for r, m in zip(job.radii, rises.mean(1), strict=True)}
+        means = {f"{radius:g}": float(mean) for radius, mean in zip(job.radii, rises.mean(1), strict=True)}
+        results[name] = {"centre": mean_loss(net, x, y, attack, seed)} | means
         arrays[name] = rises.astype(np.float32)
     return Output(results=results, arrays=arrays)

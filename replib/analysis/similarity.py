@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from replib.spec import Job, Pinned, ReplibError, Task, within
 from replib.sparsity.masks import chance_similarity
+from replib.spec import Job, Pinned, ReplibError, Task, within
 from replib.store import Store
 from replib.store.context import Context
 from replib.store.folder import Output

@@ -10,6 +10,7 @@ from IPython.display import HTML
 from replib.experiments.cost import human
 from replib.experiments.registry import Results, reported
 from replib.experiments.runner import closure
+from replib.root import project_root
 from replib.spec import Task
 
 
@@ -71,3 +72,15 @@ def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
     grid = cells.pivot(index=rows, columns="metric", values="cell").reindex(order)[list(dict.fromkeys(stats.metric))]
     grid.columns = [name.replace("_", " ") for name in grid.columns]
     return table(grid.fillna("").reset_index())
+
+
+def runs(r: Results) -> HTML:
+    """The jobs that the page rests on, one line each, with links to their published spec, per-epoch numbers and summaries."""
+    published = project_root() / "results" / r.profile.name
+    lines = []
+    for name, label in {t.name: t.job.label() for t in tasks(r)}.items():
+        here = [f for f in ("spec.json", "metrics.csv", "summaries.jsonl") if (published / name / f).exists()]
+        links = " · ".join(f"<a href='../../results/{r.profile.name}/{name}/{f}'>{f}</a>" for f in here)
+        lines.append({"job": f"<code>{name}</code>", "what": label, "files": links or "in the working store only"})
+    body = pd.DataFrame(lines).to_html(index=False, border=0, escape=False)
+    return HTML(f"<details><summary>The {len(lines)} jobs behind this page</summary><div class='replib-table'>{body}</div></details>")

@@ -45,7 +45,8 @@ def raised(data: pd.DataFrame, span: tuple[float, float], ax: Axes) -> Axes:
     """One setting's surface in three dimensions; heights above `span` are cut off, as the figure's caption must say."""
     c, loss = grid(data)
     a, b = np.meshgrid(c, c, indexing="ij")
-    ax.plot_surface(a, b, np.clip(loss, *span), cmap=SCALE, vmin=span[0], vmax=span[1], rstride=1, cstride=1, linewidth=0.1, edgecolor="#00000022")
+    drawn = {"cmap": SCALE, "vmin": span[0], "vmax": span[1], "rstride": 1, "cstride": 1, "linewidth": 0.1, "edgecolor": "#00000022"}
+    ax.plot_surface(a, b, np.clip(loss, *span), **drawn)
     ax.set_zlim(*span)
     ax.view_init(elev=28, azim=-58)
     ax.set_box_aspect((1, 1, 0.75), zoom=0.95)
