@@ -36,7 +36,7 @@ def test_the_worked_example_adds_a_row_to_table_1(tmp_path):
     ending = 'table.to_csv("table.csv", index=False)\n'
     (tmp_path / "page.py").write_text("\n".join([*rest, ending]))
     answer = subprocess.run(
-        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, timeout=900,
         env=os.environ | {"REPLIB_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
