@@ -14,16 +14,12 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 PAGE = REPO / "book" / "howto" / "add_a_method.md"
-PAGES = [p for p in (REPO / "README.md", REPO / "CONTRIBUTING.md") if p.exists()] + sorted(
-    (REPO / "book" / "howto").glob("*.md")
-)
+PAGES = [p for p in (REPO / "README.md", REPO / "CONTRIBUTING.md") if p.exists()] + sorted((REPO / "book" / "howto").glob("*.md"))
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
     """Fenced code blocks of a page in `languages`, in order."""
-    return [
-        text for word, text in re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.M | re.S) if word in languages
-    ]
+    return [text for word, text in re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.M | re.S) if word in languages]
 
 
 def test_the_worked_example_adds_a_row_to_table_1(tmp_path):

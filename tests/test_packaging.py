@@ -94,12 +94,7 @@ def test_licence_files_are_there_and_name_their_licence():
 @pytest.mark.parametrize("workflow", sorted((REPO / ".github" / "workflows").glob("*.yml")), ids=lambda p: p.name)
 def test_continuous_integration_calls_make_targets_that_exist(workflow):
     jobs = yaml.safe_load(workflow.read_text())["jobs"]
-    called = {
-        target
-        for job in jobs.values()
-        for step in job["steps"]
-        for target in re.findall(r"^make (\S+)", step.get("run", ""), re.M)
-    }
+    called = {target for job in jobs.values() for step in job["steps"] for target in re.findall(r"^make (\S+)", step.get("run", ""), re.M)}
     targets = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.M))
     assert called
     assert called <= targets

@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytest.importorskip(
-    "snakemake", reason="the workflow extra is not installed: pip install -e '.[workflow]' -c constraints.txt"
-)
+pytest.importorskip("snakemake", reason="the workflow extra is not installed: pip install -e '.[workflow]' -c constraints.txt")
 
 REPO = Path(__file__).resolve().parents[1]
 PROFILES = REPO / "workflow" / "profiles"
@@ -42,9 +40,7 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def snakemake(root: Path, which: str, *more: str, **setting: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(which, *more, **setting), cwd=root, env=environment(root), capture_output=True, text=True, timeout=1200
-    )
+    return subprocess.run(command(which, *more, **setting), cwd=root, env=environment(root), capture_output=True, text=True, timeout=1200)
 
 
 def options() -> set[str]:
@@ -99,9 +95,7 @@ def planned(root: Path) -> list[tuple[str, int]]:
 @pytest.mark.slow
 def test_killed_midway_it_finishes_and_does_nothing_twice(root):
     log = open(root / "log", "w")  # noqa: SIM115
-    process = subprocess.Popen(
-        command("local", "results"), cwd=root, env=environment(root), stdout=log, stderr=log, start_new_session=True
-    )
+    process = subprocess.Popen(command("local", "results"), cwd=root, env=environment(root), stdout=log, stderr=log, start_new_session=True)
     deadline = time.monotonic() + 900  # a busy machine
     while len(summaries(root)) < 5 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
