@@ -2,7 +2,7 @@
 
 from replib.methods.flying_bird import FlyingBird, FlyingBirdPlus
 from replib.methods.robust_bird import BirdSearch
-from replib.methods.tickets import GraSP, Magnitude, Quota, Random, Searched, Shuffled, SNIP, SynFlow, Ticket
+from replib.methods.tickets import SNIP, GraSP, Magnitude, Quota, Random, Searched, Shuffled, SynFlow, Ticket
 
 __all__ = [
     "SNIP",

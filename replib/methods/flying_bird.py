@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from replib.spec import SpecError, within
 from replib.sparsity.masks import select_largest, select_smallest
+from replib.spec import SpecError, within
 from replib.training.spec import Method, Train
 from replib.training.state import State
 

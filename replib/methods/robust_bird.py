@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import torch
 
-from replib.spec import SpecError, within
 from replib.sparsity.masks import Masks, global_top, pack, relative_hamming
+from replib.spec import SpecError, within
 from replib.training.spec import Method
 from replib.training.state import State
 

@@ -265,10 +265,12 @@ def _copy_results(root: Path, profile: str, target: Path) -> None:
     """The CSV, SVG and JSON files that pages link to: the papers' numbers and the published results of `profile`."""
     for part in ("reported", profile):
         for path in sorted((root / "results" / part).rglob("*")):
-            if path.suffix in {".csv", ".svg", ".json"}:
+            if path.suffix in {".csv", ".svg", ".json", ".jsonl"}:
                 copy = target / path.relative_to(root / "results")
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, copy)
+    for path in (root / "results").glob("*.csv"):
+        shutil.copy(path, target / path.name)
 
 
 def _generate(

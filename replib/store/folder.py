@@ -142,7 +142,7 @@ class Store:
         """``metrics.csv`` or ``events.csv`` of a done task; an empty frame when it logged none."""
         if f"{name}.csv" not in self.summary(task)["files"]:
             return pd.DataFrame()
-        return pd.read_csv(self.path(task, f"{name}.csv"), float_precision="round_trip")
+        return pd.read_csv(self.path(task, f"{name}.csv"))
 
     def weights(self, task: Task, stem: str) -> dict[str, Any]:
         """Tensors by name of one weights file, on the CPU."""
@@ -176,7 +176,8 @@ class Store:
             "files": {n: [(folder / n).stat().st_size, files.sha256(folder / n)] for n in names},
         }
         body = json.loads(json.dumps(body, allow_nan=False))
-        files.write_json(folder / "summary.json", body | {"seal": _seal(body)})
+        body |= {"seal": _seal(body)}
+        files.write_json(folder / "summary.json", body)
         (folder / "state.pt").unlink(missing_ok=True)
         return body
 

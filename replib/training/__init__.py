@@ -1,6 +1,7 @@
 """Training: one loop for every method, its losses, optimizers and schedules."""
 
 from replib.training.spec import (
+    PGDAT,
     SGD,
     Adam,
     Average,
@@ -15,7 +16,6 @@ from replib.training.spec import (
     Fresh,
     FromRun,
     Method,
-    PGDAT,
     Plateau,
     Slimming,
     Steps,

@@ -18,8 +18,8 @@ from replib.attacks import PGD
 from replib.attacks.evaluate import evaluate
 from replib.data.augment import augment
 from replib.data.load import Split
-from replib.spec import ReplibError, stream_seed
 from replib.sparsity.masks import density, global_top, pack
+from replib.spec import ReplibError, stream_seed
 from replib.store.folder import Output
 from replib.training.losses import objective
 from replib.training.schedule import plateau_start, plateau_update, rate

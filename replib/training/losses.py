@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from replib.attacks.pgd import perturb
 from replib.spec import SpecError
-from replib.training.spec import CleanAndAdversarial, CrossEntropy, Distill, FastAT, Loss, PGDAT, Slimming
+from replib.training.spec import PGDAT, CleanAndAdversarial, CrossEntropy, Distill, FastAT, Loss, Slimming
 
 Objective = Callable[[nn.Module, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """(model in train mode, images in [0, 1], classes, the attack's generator) -> (scalar loss, logits of the update's forward pass)."""

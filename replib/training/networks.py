@@ -9,8 +9,8 @@ from torch import nn
 
 from replib.data.load import Split, load
 from replib.models.build import build
-from replib.spec import ReplibError, Task
 from replib.sparsity.masks import Masks, unpack
+from replib.spec import ReplibError, Task
 from replib.store import Store
 from replib.store.context import Context
 from replib.store.folder import Output
