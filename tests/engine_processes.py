@@ -18,12 +18,12 @@ torch.set_num_threads(1)
 
 from replib import methods as M  # noqa: E402
 from replib import training as T  # noqa: E402
-from replib.attacks import FGSM  # noqa: E402
 from replib.data.load import load  # noqa: E402
 from replib.experiments.jobs import execute  # noqa: E402
 from replib.experiments.profiles import SMOKE  # noqa: E402
 from replib.spec import Task, task  # noqa: E402
 from replib.store import Store, files  # noqa: E402
+from replib.store.environment import commit  # noqa: E402
 from replib.training import loop, state  # noqa: E402
 
 RECIPE = SMOKE.recipe("CIFAR-10", "ResNet-18")
@@ -45,9 +45,14 @@ JOBS: dict[str, T.Train] = {
     "Adam, hidden weights": RECIPE.pgd_at(epochs=EPOCHS, ticket=TICKET, optim=T.Adam(), masking="straight_through"),
 }
 
+# Python 3.11 does not hand its own search path to the server, which would then skip the preload without a word.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["engine_processes"])
-load(RECIPE.data)  # in the server too: its children find the pictures in memory
+# In the server too: its children find in memory the pictures, and the modules that PyTorch imports at the first optimizer.
+load(RECIPE.data)
+torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+commit()
 
 
 def started(target: Any, *args: Any) -> Any:

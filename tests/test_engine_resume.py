@@ -8,7 +8,18 @@ import signal
 import pytest
 import torch
 from engine_processes import (
-    EPOCHS, FORK, JOBS, digests, ended, killed_often, prepared, reference, run_counted, run_counting_epochs, run_dying_in_write, started,
+    EPOCHS,
+    FORK,
+    JOBS,
+    digests,
+    ended,
+    killed_often,
+    prepared,
+    reference,
+    run_counted,
+    run_counting_epochs,
+    run_dying_in_write,
+    started,
 )  # fmt: skip
 
 from replib.experiments.jobs import execute
@@ -25,7 +36,10 @@ def both(name, tmp_path, kills, seed=0):
     return digests(t, broken), digests(t, straight), struck, Store(broken).summary(t)["cost"]["restarts"]
 
 
-@pytest.mark.parametrize("name", JOBS)
+FEW = ("dense", "Flying Bird+", "search", "plateau", "averaged")
+
+
+@pytest.mark.parametrize("name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in JOBS])
 def test_three_kills_at_random_moments_change_no_bit(name, tmp_path):
     broken, straight, struck, restarts = both(name, tmp_path, 3)
     assert broken == straight
