@@ -25,7 +25,7 @@ def test_dense_80_and_90_percent_of_figure_1_and_all_of_figure_5_are_runs_of_tab
 def test_curves_reach_from_the_first_epoch_to_the_last():
     assert f.curve_epochs(4) == [1, 2, 3, 4]
     assert f.curve_epochs(1) == [1]
-    assert f.curve_epochs(200) == [1, *range(20, 201, 20)]
+    assert f.curve_epochs(200) == [1, *range(25, 201, 25)]
 
 
 @pytest.mark.parametrize("p", PROFILES.values(), ids=PROFILES)

@@ -169,8 +169,8 @@ def cosine(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
 class Landscape(Job):
     """Adversarial loss of one checkpoint over a square of its weights, or the loss over a square of its input images.
 
-    `space` "weights": two filter-normalised random directions, `radius` in filter norms. `adversarial` "fixed": images attacked once, at the
-    centre, as figures do; "recompute": attacked anew at every grid point, which is the adversarial loss itself and much dearer.
+    `space` "weights": two filter-normalised random directions, `radius` in filter norms. `adversarial` "fixed": images are attacked once, at
+    the centre, as figures do; "recompute": attacked anew at every grid point, which is the adversarial loss itself and much dearer.
     `space` "pixels": loss gradient's sign against a random direction, `radius` in multiples of ε; `attack` then only gives ε.
     """
 
