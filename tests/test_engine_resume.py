@@ -66,7 +66,7 @@ def test_methods_did_what_resuming_must_preserve(tmp_path):
         t = prepared(name, root)
         execute(t, Store(root))
         results[name] = (Store(root).results(t), Store(root).table(t), Store(root).table(t, "events"), Store(root).summary(t)["files"])
-    bird, metrics, events, _ = results["Flying Bird+"]
+    bird, _, events, _ = results["Flying Bird+"]
     assert bird["method"]["updates"] == len(events) == 2 * EPOCHS
     assert events.prune_boost.any() or events.growth_boost.any()
     assert 0.3 < bird["method"]["explored"] < 1
@@ -114,7 +114,7 @@ def test_a_damaged_state_is_named_and_the_run_starts_over(tmp_path):
     saved = Store(broken).folder(t) / "state.pt"
     for damage in (saved.read_bytes()[:-1000], b"", flipped(saved.read_bytes())):
         saved.write_bytes(damage)
-        with pytest.warns(UserWarning, match=r"state\.pt is damaged .* starts over"):
+        with pytest.warns(UserWarning, match=r"state\.pt is damaged: .* starts over"):
             execute(t, Store(broken))
         assert digests(t, broken) == digests(t, straight)
         Store(broken).discard(t)

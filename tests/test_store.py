@@ -109,9 +109,10 @@ def test_no_flipped_bit_of_a_summary_goes_unnoticed(store, stride):
     for at in range(0, len(good), stride):
         flip(path, at)
         try:
-            assert store.summary(T) == whole, at  # white space, or the case of an exponent
+            found = store.summary(T)
         except Damaged as e:
-            assert "summary.json" in str(e)
+            found = str(e)
+        assert found == whole or "summary.json" in found, at  # white space and the case of an exponent mean nothing
         path.write_bytes(good)
     for cut in (0, 1, len(good) // 2, len(good) - 3):
         path.write_bytes(good[:cut])
@@ -227,7 +228,7 @@ def test_the_kernels_own_refusal_is_explained(store):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        with pytest.raises(DiskFull, match="arrays.npz could not be written"):
+        with pytest.raises(DiskFull, match=r"arrays\.npz could not be written"):
             files.write_arrays(store.folder(T) / "arrays.npz", {"x": np.random.default_rng(0).random(10_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

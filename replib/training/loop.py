@@ -62,7 +62,8 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
     else:
         earlier = {}
         state.plateau = plateau_start()
-        state.project()
+        if job.masking == "projected":
+            state.project()
         state.note_masks()
         job.method.start(state)
         _keep(state, "initial")

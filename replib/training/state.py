@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-import pickle
+import hashlib
+import io
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,14 @@ Tree = dict[str, Any]
 def generator(seed: int, purpose: str) -> torch.Generator:
     """CPU generator of one purpose; see :func:`replib.spec.stream_seed`."""
     return torch.Generator().manual_seed(stream_seed(seed, purpose))
+
+
+def read_state(path: Path, device: str = "cpu") -> Tree:
+    """The tree that :meth:`State.save` wrote. Raises ValueError if the file does not match its checksum."""
+    data = path.read_bytes()
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        raise ValueError(f"{path} is damaged: it does not match its checksum")
+    return torch.load(io.BytesIO(data[32:]), map_location=device, weights_only=True)
 
 
 class Masked(nn.Module):
@@ -120,10 +129,12 @@ class State:
     PLAIN = ("epoch", "step", "method", "plateau", "loss", "history", "events", "counts", "best", "kept", "average", "spent", "stopped")
 
     def save(self, path: Path) -> None:
-        """The whole state into one file, whole or not at all."""
+        """The whole state into one file, whole or not at all, after a checksum: PyTorch reads flipped bits without complaint."""
         tree = {name: getattr(self, name) for name in self.PLAIN} | {"retain": list(self.task.job.retain)}
         tree |= {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "masks": self.masks}
-        write_atomically(path, lambda f: torch.save(tree, f))
+        body = io.BytesIO()
+        torch.save(tree, body)
+        write_atomically(path, lambda f: (f.write(hashlib.sha256(body.getbuffer()).digest()), f.write(body.getbuffer())))
 
     def mark(self) -> Tree:
         """A copy of what an epoch of training changes; see :meth:`rewind`."""
@@ -145,9 +156,9 @@ class State:
         retain what this one is.
         """
         try:
-            tree = torch.load(path, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as e:
-            warnings.warn(f"{path} is damaged ({str(e).splitlines()[0]}); {self.task} starts over.", stacklevel=2)
+            tree = read_state(path, self.device)
+        except ValueError as e:
+            warnings.warn(f"{e}; {self.task} starts over.", stacklevel=2)
             return False
         if not set(self.task.job.retain) <= set(tree["retain"]):
             warnings.warn(f"{path} lacks {', '.join(self.task.job.retain)} of its epochs; {self.task} starts over.", stacklevel=2)

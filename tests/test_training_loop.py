@@ -1,0 +1,366 @@
+"""The one loop: its guards, its averages, its masks, and where a run's weights come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from replib.analysis.evaluation import Evaluate
+from replib.attacks import PGD
+from replib.data.load import Images, load
+from replib.experiments.jobs import execute
+from replib.experiments.profiles import SMOKE
+from replib.methods import Quota, Random, Ticket
+from replib.models import Net
+from replib.models.build import prunable
+from replib.spec import ReplibError, task
+from replib.store.context import Context
+from replib.training import Average, Compose, CrossEntropy, Fresh, FromRun, Train, loop, networks
+from replib.training.spec import Method
+from replib.training.state import Masked, read_state
+
+RECIPE = SMOKE.recipe("CIFAR-10", "ResNet-18")
+SPLIT = load(RECIPE.data)
+TICKET = Ticket(RECIPE.data, RECIPE.net, 0.3, Quota("erk"))
+
+
+def quick(**changes) -> Train:
+    return RECIPE.pgd_at(**({"epochs": 2} | changes))
+
+
+def done(store, *jobs, seed=0):
+    for job in jobs:
+        execute(task(job, seed), store)
+    return task(jobs[-1], seed)
+
+
+# ---- guards --------------------------------------------------------------------------------------------------------------
+def test_a_loss_that_is_not_finite_names_the_run_and_keeps_its_last_good_epoch(store, monkeypatch):
+    t, plain, steps = task(quick(epochs=4, ticket=TICKET, name="the doomed run"), 0), loop.objective, 0
+    done(store, TICKET)
+
+    def doomed(*args):
+        minimise = plain(*args)
+
+        def step(*inner):
+            nonlocal steps
+            steps += 1
+            value, logits = minimise(*inner)
+            return (value * float("nan") if steps == 5 else value), logits  # the first step of the third epoch
+
+        return step
+
+    monkeypatch.setattr(loop, "objective", doomed)
+    with pytest.raises(loop.Diverged, match=r"the doomed run.* became nan in epoch 3 of 4 .*smaller learning rate"):
+        execute(t, store)
+    assert store.status(t) == "missing"
+    saved = read_state(store.folder(t) / "state.pt")
+    assert (saved["epoch"], saved["step"], len(saved["history"])) == (2, 4, 2)
+    assert all(w.isfinite().all() for w in saved["net"].values())
+    monkeypatch.undo()
+    execute(t, store)  # the cause removed, it goes on from there and is the run it would have been
+    other = type(store)(store.root / "other")
+    done(other, TICKET, t.job)
+    ours, theirs = store.summary(t), other.summary(t)
+    assert ours["cost"]["restarts"] == 1
+    assert ours["files"]["metrics.csv"] == theirs["files"]["metrics.csv"]
+    assert ours["files"]["epoch_4.safetensors"] == theirs["files"]["epoch_4.safetensors"]
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_a_collapse_keeps_the_weights_of_the_epoch_before(store, monkeypatch, guard):
+    """Catastrophic overfitting raises clean accuracy: the collapsed epoch must not come back as the best clean one."""
+    accuracies, after = iter([50.0, 60.0, 39.0, 39.0]), []
+
+    def scripted(state, job, split, row):
+        after.append(state.snapshot())
+        row["val_sa"] = 10.0 * state.epoch  # ever better
+        monkeypatch.setattr(loop, "evaluate", lambda *a, **k: SimpleNamespace(accuracy=next(accuracies), loss=1.0))
+        fell = plain(state, job, split, row)
+        monkeypatch.setattr(loop, "evaluate", evaluate)
+        return fell
+
+    plain, evaluate = loop._collapsed, loop.evaluate
+    monkeypatch.setattr(loop, "_collapsed", scripted)
+    t = done(store, RECIPE.fast_at(guard=guard, epochs=4))
+    results = store.results(t)
+    assert results["collapsed"]
+    assert list(store.table(t, "events").event) == ["collapse"]
+    if not guard:
+        assert (results["epochs"], results["stopped"]) == (4, "")
+        return
+    assert (results["epochs"], results["stopped"]) == (3, "collapse")
+    assert results["checkpoints"]["final"]["epoch"] == 2
+    assert results["checkpoints"]["best_sa"]["epoch"] == 2
+    final = store.weights(t, networks.checkpoint_name(store, t, "final"))
+    assert all(torch.equal(final[n], after[1][n]) for n in final)
+    assert not all(torch.equal(final[n], after[2][n]) for n in final)
+
+
+def test_twenty_points_are_not_yet_a_collapse(monkeypatch):
+    net = nn.Linear(2, 2)
+    state = SimpleNamespace(history=[{"fixed_batch_ra": 60.0}], loss={}, model=net, net=net, device="cpu")
+    job = RECIPE.fast_at(guard=True)
+    for accuracy, expected in ((40.0, False), (39.9, True)):
+        monkeypatch.setattr(loop, "evaluate", lambda *a, ra=accuracy, **k: SimpleNamespace(accuracy=ra))
+        assert loop._collapsed(state, job, SPLIT, {}) is expected
+
+
+# ---- averages --------------------------------------------------------------------------------------------------------------
+def averaged(weights, masks=None):
+    """The state after averaging over scripted weights of one small network."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 36, 10))
+    state = SimpleNamespace(
+        net=net, model=net, masks=masks or {}, average={}, kept={}, epoch=0, device="cpu", task=task(quick(), 0),
+        random=lambda purpose: torch.Generator().manual_seed(1),
+    )  # fmt: skip
+    state.snapshot = lambda: {
+        k: v.detach().clone() * state.masks.get(k, torch.ones_like(v, dtype=torch.bool)) for k, v in net.state_dict().items()
+    }
+    for n, scale in enumerate(weights):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            for p in net.parameters():
+                p.copy_(torch.randn(p.shape) * scale)
+        loop._average(state, quick(), SPLIT, {}, n + 1)
+    return state
+
+
+def test_the_average_of_constant_weights_is_those_weights():
+    state = averaged([1.0, 1.0, 1.0])
+    for name, p in state.net.named_parameters():
+        assert torch.allclose(state.kept["average_final"][name], p, rtol=1e-6, atol=0)
+
+
+def test_the_average_is_the_mean_and_leaves_the_run_alone():
+    state = averaged([1.0, 2.0, 6.0])
+    assert state.average["count"] == 3
+    for name, p in state.net.named_parameters():
+        assert torch.allclose(state.kept["average_final"][name], p / 2, rtol=1e-5, atol=1e-7)  # mean 3 of 1, 2, 6; p has 6
+    assert not torch.equal(state.kept["average_final"]["1.running_mean"], state.net.state_dict()["1.running_mean"])
+
+
+def test_the_average_stays_inside_the_current_mask():
+    mask = torch.zeros(10, 72, dtype=torch.bool)
+    mask[:, ::3] = True
+    state = averaged([1.0, 2.0], {"3.weight": mask})
+    assert not state.kept["average_final"]["3.weight"][~mask].any()
+    assert state.kept["average_final"]["3.weight"][mask].all()
+
+
+@pytest.mark.parametrize("momentum", [0.01, 0.1, 0.9, None])
+def test_refreshed_statistics_do_not_depend_on_the_momentum(momentum):
+    bn = nn.BatchNorm2d(1, momentum=momentum)
+    bn.running_mean.fill_(77.0)
+    x = torch.rand(90, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    split = replace(SPLIT, train=Images(x, torch.zeros(90, dtype=torch.int64)), augmentation=replace(SPLIT.augmentation, pad=0))
+    loop.refresh_statistics(nn.Sequential(bn), split, 30, torch.Generator())
+    assert bn.running_mean.item() == pytest.approx(x.mean().item(), rel=1e-5)
+    assert bn.running_var.item() == pytest.approx(torch.stack([c.var() for c in x.split(30)]).mean().item(), rel=1e-5)
+    assert bn.momentum == momentum
+
+
+def test_averaging_starts_after_its_share_of_the_run(store):
+    table = store.table(done(store, quick(epochs=4, average=Average(0.5))))
+    assert table.average_val_ra.notna().tolist() == [False, False, True, True]
+
+
+# ---- masks ----------------------------------------------------------------------------------------------------------------
+class Net2(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
+def gradients(straight_through):
+    torch.manual_seed(0)
+    net, mask = Net2(), torch.rand(3, 4) > 0.5
+    x = torch.randn(5, 4)
+    model = Masked(net, {"fc.weight": mask}, straight_through)
+    z = model(x)
+    z.square().sum().backward()
+    effective = Net2()
+    effective.load_state_dict({"fc.weight": net.fc.weight * mask, "fc.bias": net.fc.bias})
+    reference = effective(x)
+    reference.square().sum().backward()
+    assert torch.equal(z, reference)
+    return net.fc.weight.grad, effective.fc.weight.grad, mask
+
+
+def test_hidden_pruned_weights_get_no_gradient():
+    grad, dense, mask = gradients(straight_through=False)
+    assert torch.equal(grad, dense * mask)
+    assert dense[~mask].abs().min() > 0
+
+
+def test_straight_through_gives_pruned_weights_the_dense_gradient():
+    grad, dense, mask = gradients(straight_through=True)
+    assert torch.equal(grad, dense)
+    assert grad[~mask].abs().min() > 0
+
+
+@dataclass(frozen=True)
+class Watch(Method):
+    """Notes what the masks of a run do."""
+
+    def after_step(self, state):
+        for n, m in state.masks.items():
+            w = state.weights[n]
+            SEEN.append((w.detach()[~m].abs().sum().item(), w.grad[~m].abs().sum().item(), (w.grad * m).abs().sum().item()))
+
+
+SEEN: list[tuple[float, float, float]] = []
+
+
+@pytest.mark.parametrize("masking", ["projected", "parametrized", "straight_through"])
+def test_the_three_kinds_of_masking_in_a_run(store, masking):
+    SEEN.clear()
+    done(store, TICKET)
+    run = quick(ticket=TICKET, masking=masking, method=Watch())
+    out = networks.run_train(run, Context(store, task(run, 0)))
+    pruned, hidden_gradient, gradient = (sum(x) for x in zip(*SEEN, strict=True))
+    assert gradient > 0
+    assert (pruned == 0) == (masking == "projected")
+    assert (hidden_gradient == 0) == (masking == "parametrized")
+    masks = networks.ticket_masks(store, task(TICKET, 0), networks.fresh(run, SPLIT, 0))
+    for weights in out.weights.values():  # what is kept is sparse, whatever hides behind it
+        assert all(not weights[n][~m].any() for n, m in masks.items())
+    assert out.metrics[-1]["density"] == pytest.approx(0.3, abs=1e-3)
+
+
+def test_density_is_that_of_what_the_ticket_speaks_about(store):
+    ticket = Ticket(RECIPE.data, RECIPE.net, 0.3, Random(), scope="conv")
+    t = done(store, ticket, quick(ticket=ticket))
+    assert store.results(t)["density"] == store.results(task(ticket, 0))["density"] == pytest.approx(0.3, abs=1e-3)
+
+
+# ---- where weights come from -------------------------------------------------------------------------------------------------
+def start(store, job, init, seed=0):
+    return networks.initial(Context(store, task(job, seed)), job, init, SPLIT)
+
+
+def test_all_methods_of_a_seed_start_from_the_same_weights(store):
+    one, two = start(store, quick(), Fresh()), start(store, quick(loss=CrossEntropy(), epochs=9), Fresh())
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    for other in (start(store, quick(), Fresh(1)), start(store, quick(), Fresh(), seed=1)):
+        assert not any(torch.equal(w, prunable(other)[n]) for n, w in prunable(one).items())
+
+
+def test_runs_of_one_seed_see_the_same_batches(store, monkeypatch):
+    plain, seen = loop.augment, []
+    monkeypatch.setattr(loop, "augment", lambda x, *rest: seen.append(plain(x, *rest)) or seen[-1])
+    done(store, TICKET)
+    batches = {}
+    runs = {
+        "dense": (quick(), 0),
+        "sparse": (quick(ticket=TICKET), 0),
+        "standard": (quick(loss=CrossEntropy()), 0),
+        "more attack": (quick(loss=replace(quick().loss, attack=PGD(0.2, 3, restarts=2))), 0),
+        "seed": (quick(), 1),
+    }
+    for name, (run, seed) in runs.items():
+        seen.clear()
+        networks.run_train(run, Context(store, task(run, seed)))
+        batches[name] = list(seen)
+    assert len(batches["dense"]) == 4
+    for name in ("sparse", "standard", "more attack"):
+        assert all(torch.equal(a, b) for a, b in zip(batches["dense"], batches[name], strict=True)), name
+    assert not torch.equal(batches["dense"][0], batches["seed"][0])
+    assert not torch.equal(batches["dense"][0], batches["dense"][2])  # another order in the next epoch
+
+
+def test_composed_weights_to_the_bit(store):
+    """Inverse weights inheritance: the trained ticket where it keeps, the original draw elsewhere (B, Algorithm 2)."""
+    tuned = quick(ticket=TICKET)
+    t = done(store, TICKET, tuned)
+    masks = networks.ticket_masks(store, task(TICKET, 0), networks.fresh(tuned, SPLIT, 0))
+    trained, original = networks.trained(Context(store, t), t, "final", SPLIT), networks.fresh(tuned, SPLIT, 0)
+    for outside in (Fresh(), FromRun(tuned, "initial")):
+        net = start(store, quick(), Compose(FromRun(tuned), outside, TICKET))
+        for name, p in net.named_parameters():
+            inner, outer = trained.get_parameter(name), original.get_parameter(name)
+            if name not in masks:
+                assert torch.equal(p, inner)
+            elif isinstance(outside, Fresh):
+                assert torch.equal(p[masks[name]], inner[masks[name]])
+                assert torch.equal(p[~masks[name]], outer[~masks[name]])
+                assert (p[~masks[name]] != 0).all()
+            else:
+                assert not p[~masks[name]].any()  # the sparse run's own start holds zeros there
+        assert torch.equal(net.state_dict()["bn.running_mean"], trained.state_dict()["bn.running_mean"])
+
+
+def test_nothing_is_masked_after_composing(store):
+    tuned = quick(ticket=TICKET)
+    large = quick(init=Compose(FromRun(tuned), Fresh(), TICKET))
+    t = done(store, TICKET, tuned, large)
+    assert store.results(t)["density"] == 1.0
+    assert all((store.weights(t, "epoch_2")[n] != 0).all() for n in prunable(networks.fresh(large, SPLIT, 0)))
+
+
+def test_a_run_starts_from_another_with_or_without_its_head(store):
+    source = quick()
+    t = done(store, source)
+    final, own = store.weights(t, "epoch_2"), networks.fresh(source, SPLIT, 0).state_dict()
+    whole = start(store, source, FromRun(source)).state_dict()
+    assert all(torch.equal(whole[n], final[n]) for n in final)
+    body = start(store, source, FromRun(source, head=False)).state_dict()
+    assert all(torch.equal(body[n], own[n] if n.startswith("fc.") else final[n]) for n in final)
+    with pytest.raises(ReplibError, match=r"do not fit .*Start from a run of the same architecture"):
+        start(store, quick(net=Net("preact_resnet_small", width=8)), FromRun(source))
+
+
+def test_the_head_is_the_last_linear_layer():
+    for arch, name in (("preact_resnet_small", "fc"), ("mlp_small", "fc3"), ("cnn_small", "fc2"), ("vgg_small", "fc")):
+        assert networks.head(networks.fresh(quick(net=Net(arch)), SPLIT, 0)) == name
+
+
+def test_a_checkpoint_that_is_not_there_is_named(store):
+    t = done(store, quick())
+    with pytest.raises(ReplibError, match=r"no checkpoint 'epoch_9'; it has initial, best_ra.*Correct the name"):
+        networks.checkpoint_name(store, t, "epoch_9")
+
+
+def test_channel_counts_that_pruning_decided(store):
+    net = Net("vgg_small", width=4, channels=(3, 5, 4, 7, 2, 6))
+    t = done(store, quick(net=net))
+    assert list(store.results(t)["layers"].values())[:2] == [3 * 9, 5 * 3 * 9]
+    twin = quick(net=net, init=Fresh(1))
+    assert not torch.equal(start(store, twin, twin.init).convs[0].weight, start(store, twin, Fresh()).convs[0].weight)
+
+
+# ---- numbers that tables report -----------------------------------------------------------------------------------------------
+def test_one_checkpoint_one_evaluation(store):
+    """Best minus final is exactly zero when the best epoch is the last, attack noise included."""
+    run = quick(epochs=1)
+    t = done(store, run, Evaluate(run, RECIPE.test_attack()))
+    results = store.results(t)
+    assert results["best_ra/test"] == results["final/test"]
+    assert results["final/test"]["images"] == len(SPLIT.test)
+
+
+def test_the_gap_of_equal_sets_is_zero(store, monkeypatch):
+    from replib.analysis import evaluation
+
+    monkeypatch.setattr(evaluation, "load", lambda *a: replace(SPLIT, train=SPLIT.test))
+    run = quick(epochs=1)
+    t = done(store, run, Evaluate(run, PGD(0.2, 3, start="zero")))
+    results = store.results(t)
+    assert results["final/train"] == results["final/test"]
+
+
+def test_decay_adds_up_over_steps_whatever_the_schedule(store):
+    for run in (RECIPE.fast_at(epochs=2), quick()):
+        table = store.table(done(store, run))
+        lr, total = run.optim.lr, 0.0
+        for step in range(4):
+            total += lr * loop.rate(run.schedule, step=step, steps_per_epoch=2, epochs=2, plateau={}) * run.optim.weight_decay
+        assert table.lr_times_decay.iloc[-1] == pytest.approx(total, rel=1e-12)
