@@ -16,7 +16,8 @@ PACKAGE = ROOT / "replib"
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 
 LAYERS = [("spec",), ("root",), ("data", "models"), ("attacks",), ("sparsity",), ("store",), ("training",),
-          ("methods", "analysis"), ("experiments",), ("plots", "claims"), ("render", "summary", "verdicts", "verify", "site"), ("cli",)]  # fmt: skip
+          ("methods", "analysis"), ("experiments",), ("plots", "claims"),
+          ("render", "summary", "verdicts", "verify", "site"), ("cli",)]  # fmt: skip
 """From the ground up. A module imports from its own layer's package and from lower layers only."""
 
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

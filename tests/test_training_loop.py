@@ -112,17 +112,18 @@ def test_twenty_points_are_not_yet_a_collapse(monkeypatch):
 
 # ---- averages --------------------------------------------------------------------------------------------------------------
 def averaged(weights, masks=None):
-    """The state after averaging over scripted weights of one small network."""
+    """The state after averaging over scripted weights of one small network; `masks` hold for the last of them."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 36, 10))
     state = SimpleNamespace(
-        net=net, model=net, masks=masks or {}, average={}, kept={}, epoch=0, device="cpu", task=task(quick(), 0),
+        net=net, model=net, masks={}, average={}, kept={}, epoch=0, device="cpu", task=task(quick(), 0),
         random=lambda purpose: torch.Generator().manual_seed(1),
     )  # fmt: skip
     state.snapshot = lambda: {
         k: v.detach().clone() * state.masks.get(k, torch.ones_like(v, dtype=torch.bool)) for k, v in net.state_dict().items()
     }
     for n, scale in enumerate(weights):
+        state.masks = (masks or {}) if n == len(weights) - 1 else {}
         torch.manual_seed(3)
         with torch.no_grad():
             for p in net.parameters():
@@ -148,9 +149,14 @@ def test_the_average_is_the_mean_and_leaves_the_run_alone():
 def test_the_average_stays_inside_the_current_mask():
     mask = torch.zeros(10, 72, dtype=torch.bool)
     mask[:, ::3] = True
-    state = averaged([1.0, 2.0], {"3.weight": mask})
+    channel = torch.ones(2, 1, 3, 3, dtype=torch.bool)
+    channel[0] = False
+    state = averaged([1.0, 2.0], {"3.weight": mask, "0.weight": channel})
     assert not state.kept["average_final"]["3.weight"][~mask].any()
     assert state.kept["average_final"]["3.weight"][mask].all()
+    kept = state.kept["average_final"]  # statistics are those of the masked average: channel 0 is its bias everywhere
+    assert kept["1.running_mean"][0].item() == pytest.approx(kept["0.bias"][0].item(), rel=1e-5)
+    assert kept["1.running_var"][0].item() == pytest.approx(0, abs=1e-10)
 
 
 @pytest.mark.parametrize("momentum", [0.01, 0.1, 0.9, None])
