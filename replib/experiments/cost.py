@@ -43,6 +43,8 @@ def operations(t: Task) -> float:
     run = run.job if isinstance(run, Pinned) else run
     if run is None:
         return 1e9
+    if hasattr(job, "passes"):
+        return job.passes() * forward_flops(run)
     sizes = {"train": run.data.n_train or run.data.role.n_train, "val": run.data.n_val or run.data.role.n_val}
     sizes["test"] = run.data.n_test or run.data.role.n_test
     images = sum(sizes[place.partition("/")[2]] for place in getattr(job, "places", ("best_ra/test",)))

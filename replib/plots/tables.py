@@ -59,6 +59,7 @@ def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int
     order = cells[ROW].drop_duplicates()
     grid = cells.pivot(index=ROW, columns="metric", values="cell").reindex(pd.MultiIndex.from_frame(order)).fillna("")
     grid = grid[[m for m in metrics if m in grid]].rename(columns=SHORT).reset_index()
+    grid.columns.name = None
     grid.insert(0, "sparsity", grid.pop("sparsity_percent").map(lambda s: f"{s:g} %"))
     return HTML(f"<div class='replib-table'>{grid.to_html(index=False, escape=False, border=0)}</div>")
 

@@ -468,7 +468,7 @@ def contents(
         if pages:
             chapter["sections"] = pages
         parts.append({"caption": paper.title, "chapters": [chapter]})
-    results = [{"file": name} for name in ("scoreboard", "together", "threats", "status")]
+    results = [{"file": name} for name in ("scoreboard", "together", "threats", "benchmarks", "status")]
     parts.append({"caption": "Results", "chapters": results})
     parts.append({"caption": "Methods", "chapters": [{"file": f"methods/{m}"} for m in methods]})
     said = ["register", "departures", "errata", "data_and_nets"]

@@ -167,7 +167,7 @@ def publish(store: Store, tasks: Sequence[Task], root: Path) -> list[str]:
                 tables[n] = [*(x for x in tables[n] if x.seed.iloc[0] != t.seed), *_with_seed(store.table(t, n), t.seed)]
         job = group[0].job
         files.write_json(folder / "spec.json", {"kind": job.kind, "key": canonical(job), "resolved": resolved(job)})
-        text = "".join(json.dumps(lines[s], sort_keys=True) + "\n" for s in sorted(lines))
+        text = "".join(json.dumps(lines[s]) + "\n" for s in sorted(lines))
         files.write_bytes(folder / "summaries.jsonl", text.encode())
         if arrays:
             files.write_arrays(folder / "arrays.npz", dict(sorted(arrays.items())))
