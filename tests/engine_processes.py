@@ -143,10 +143,14 @@ def reference(t: Task, root: Path) -> int:
 
 
 def killed_often(t: Task, root: Path, kills: int, calls: int, rng: random.Random) -> int:
-    """Run `t` in `root`, killed `kills` times at random calls, then to its end; returns how many kills struck."""
+    """Run `t` in `root`, killed `kills` times at random calls, then to its end; returns how many kills struck.
+
+    The first strikes in the middle of the run, where a state has been saved; the others anywhere near a start.
+    """
     struck = 0
-    for _ in range(kills):
-        struck += ended(started(run_counted, t, root, rng.randrange(1, max(2, calls // 3)))) == -signal.SIGKILL
+    for n in range(kills):
+        at = rng.randrange(1, calls // 3) if n else rng.randrange(2 * calls // 5, 3 * calls // 5)
+        struck += ended(started(run_counted, t, root, at)) == -signal.SIGKILL
     assert ended(started(run_counted, t, root, None)) == 0
     return struck
 
