@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def of_exhibit(result: Any, root: Path | None = None) -> pd.DataFrame:
     if result.profile.watermark:
         return pd.DataFrame([{"claim": "none", "outcome": "not judged", "sentence": result.profile.watermark}])
     found = [r for r in records(result.profile.name, root or project_root()) if result.exhibit.id in r["exhibits"]]
-    words = {True: "bears it out", False: "does not bear it out", None: "not in the text"}
+    words = {True: "bear it out", False: "do not bear it out", None: "do not tell"}
     return pd.DataFrame(
         [
             {
@@ -74,10 +75,16 @@ def of_exhibit(result: Any, root: Path | None = None) -> pd.DataFrame:
 
 
 def show(result: Any) -> HTML:
-    """The verdicts of an exhibit as a table, each claim linked to its place on the scoreboard."""
+    """The verdicts of an exhibit as cards like the scoreboard's: claim, linked to its place there, statement, finding."""
     table = of_exhibit(result)
-    if "claim" in table and "scope" in table:
-        link = "<a href='../../scoreboard.html#claim-{0}'><code>{0}</code></a>"
-        table = table.assign(claim=table.claim.map(link.format))
-    body = table.to_html(index=False, border=0, escape=False, na_rep="")
-    return HTML(f"<div class='replib-table verdicts'>{body}</div>")
+    if "scope" not in table:  # a profile that decides nothing, or no claim rests on the exhibit
+        return HTML("<p>" + (f"Not judged: {escape(table.sentence.iloc[0])}." if len(table) else "No claim rests on this page.") + "</p>")
+    cards = []
+    for r in table.to_dict("records"):
+        link = f'<a href="../../scoreboard.html#claim-{r["claim"].replace("_", "-")}"><code>{escape(r["claim"])}</code></a>'
+        cards.append(
+            f'<div class="claim outcome-{r["outcome"].replace(" ", "-")}"><p>{link}</p>'
+            f"<p>{escape(r['statement'])}</p><p><strong>Here ({escape(r['scope'])}):</strong> {escape(r['sentence'])}</p>"
+            f"<p><strong>The printed tables:</strong> {escape(r['printed tables'])}.</p></div>"
+        )
+    return HTML(f'<div class="verdicts">{"".join(cards)}</div>')

@@ -71,7 +71,10 @@ def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
     order = pd.MultiIndex.from_frame(cells[rows].drop_duplicates()) if len(rows) > 1 else cells[rows[0]].drop_duplicates()
     grid = cells.pivot(index=rows, columns="metric", values="cell").reindex(order)[list(dict.fromkeys(stats.metric))]
     grid.columns = [name.replace("_", " ") for name in grid.columns]
-    return table(grid.fillna("").reset_index())
+    shown = grid.fillna("").reset_index()
+    if "sparsity_percent" in shown:
+        shown.insert(0, "sparsity", shown.pop("sparsity_percent").map("{:g} %".format))
+    return table(shown)
 
 
 def runs(r: Results) -> HTML:
