@@ -7,12 +7,15 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from tqdm.auto import tqdm
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # without ipywidgets tqdm warns and draws a text bar, which is what is wanted then
+    from tqdm.auto import tqdm
 
 from replib.spec import ReplibError, Task, parents
 from replib.store import DiskFull, Store

@@ -242,6 +242,8 @@ def for_site(notebook: dict[str, Any], exhibit: str) -> dict[str, Any]:
     notebook["metadata"].setdefault("language_info", {"name": "python"}).setdefault("pygments_lexer", "ipython3")
     figure = 0
     for cell in cells:
+        if "injected-parameters" in cell["metadata"].get("tags", ()):  # papermill's copy of the parameters: said on the page already
+            cell["metadata"]["tags"] = [*cell["metadata"]["tags"], "remove-cell"]
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             plot = data.pop("application/vnd.plotly.v1+json", None)
