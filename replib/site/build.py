@@ -108,7 +108,7 @@ def assemble(
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / "book", folder)
     for exhibit in built:
-        _copy_exhibit(rendered, exhibit, folder / "notebooks")
+        _copy_exhibit(rendered, exhibit, folder)
     _copy_results(root, profile, folder / "extra/results")
     _generate(folder, root, profile, known, claims, built, status or (), roles or ())
     api = source.api_pages(root / "replib")
@@ -212,17 +212,21 @@ def _in_order(exhibits: Iterable[str], ids: Sequence[str]) -> list[str]:
     return [e for e in ids if e in wanted]
 
 
-def _copy_exhibit(rendered: Path, exhibit: str, notebooks: Path) -> None:
-    """The executed notebook of `exhibit` with its label, and the CSV and SVG files that lie beside it."""
+def _copy_exhibit(rendered: Path, exhibit: str, folder: Path) -> None:
+    """The executed notebook of `exhibit` with its label, and the CSV and SVG files that lie beside it. Sphinx copies
+    no file that only an output links to: these go where ``html_extra_path`` takes them to the page's own folder.
+    """
+    notebooks, beside = folder / "notebooks", folder / "extra/notebooks"
+    (beside / exhibit).parent.mkdir(parents=True, exist_ok=True)
     notebook = json.loads((rendered / f"{exhibit}.ipynb").read_text(encoding="utf-8"))
     _write(notebooks / f"{exhibit}.ipynb", json.dumps(for_site(notebook, exhibit), ensure_ascii=False))
     stem = Path(exhibit).name
     for path in (rendered / exhibit).parent.iterdir():
         own = path.stem == stem or path.stem.startswith((f"{stem}.", f"{stem}__"))
         if own and path.suffix in {".csv", ".svg", ".png", ".json"}:
-            shutil.copy(path, (notebooks / exhibit).parent / path.name)
+            shutil.copy(path, (beside / exhibit).parent / path.name)
     if (rendered / exhibit).is_dir():
-        shutil.copytree(rendered / exhibit, notebooks / exhibit)
+        shutil.copytree(rendered / exhibit, beside / exhibit)
 
 
 def for_site(notebook: dict[str, Any], exhibit: str) -> dict[str, Any]:
