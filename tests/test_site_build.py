@@ -91,8 +91,8 @@ def test_included_fragments_exist(assembled):
 
 
 def test_files_beside_a_notebook_come_along_and_others_do_not(assembled):
-    assert (assembled / f"notebooks/{EXHIBIT}.csv").exists()
-    assert not (assembled / "notebooks/sparsity_winning_twice/table_11.csv").exists()
+    assert (assembled / f"extra/notebooks/{EXHIBIT}.csv").exists()
+    assert not (assembled / "extra/notebooks/sparsity_winning_twice/table_11.csv").exists()
     assert (assembled / "extra/results/reported/claims.csv").exists()
 
 
