@@ -13,6 +13,10 @@ from replib.attacks.spec import Attack
 from replib.spec import ReplibError
 
 
+BATCH = {"cpu": 128, "cuda": 1000}
+"""Images at a time, by device: on a processor what its cache holds, a fifth faster than 500; elsewhere enough to keep it busy."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What one net makes of N images, on the CPU."""
@@ -36,7 +40,7 @@ def evaluate(
     y: Tensor,
     attack: Attack | None = None,
     *,
-    batch: int = 500,
+    batch: int | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     surrogate: nn.Module | None = None,
@@ -46,7 +50,7 @@ def evaluate(
     `x` is uint8 (scaled by 1/255 here) or float in [0, 1]. With `surrogate` the images are crafted on that net and
     shown to `model` (transfer "from unseen"; swap the two for "on unseen"). The attack's random numbers come from one
     CPU generator seeded with `seed`, so the starts do not depend on the device. `device` defaults to that of the
-    model and must hold both nets. Flags of both nets are restored.
+    model and must hold both nets; `batch` defaults to :data:`BATCH`. Flags of both nets are restored.
 
     Raises :class:`~replib.spec.ReplibError` for images outside [0, 1], which mean that somebody normalised them before
     the net did, and for an empty set.
@@ -61,6 +65,7 @@ def evaluate(
             "pass raw pixels, the net's first layer normalises."
         )
     device = torch.device(device) if device is not None else next(model.parameters(), x).device
+    batch = batch or BATCH.get(device.type, 1000)
     generator = torch.Generator().manual_seed(seed)
     crafter = model if surrogate is None else surrogate
     predicted, losses = [], []

@@ -55,7 +55,8 @@ def perturb(
     x = x.detach()
     if isinstance(attack, PGD):
         with attacking(model, attack.bn):
-            return _pgd(model, x, y, attack, generator, loss or OBJECTIVES[attack.loss])
+            found = _pgd(model, _quick(x), y, attack, generator, loss or OBJECTIVES[attack.loss])
+        return torch.empty_like(x).copy_(found)  # in the memory format of x, also where its strides are ambiguous (C = 1)
     if isinstance(attack, CW):
         with attacking(model, "eval"):
             return carlini_wagner(model, x, y, attack)
@@ -63,6 +64,15 @@ def perturb(
         with attacking(model, "eval"):
             return autoattack(model, x, y, attack, _needed(generator))
     raise SpecError(f"attack = {attack!r} is not known; it must be a PGD, FGSM, CW or AutoAttack.")
+
+
+def _quick(x: Tensor) -> Tensor:
+    """`x` in the memory format in which a CPU computes an attack fastest: channels-last, a quarter less time.
+
+    Safe only where no weight gets a gradient, as inside :func:`attacking`: PyTorch 2.15 corrupts the heap in the weight gradient of
+    channels-last convolutions with two to six channels. Forward passes and input gradients were found clean with guard pages.
+    """
+    return x.clone(memory_format=torch.channels_last) if x.device.type == "cpu" and x.dim() == 4 else x
 
 
 @contextmanager

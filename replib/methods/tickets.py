@@ -102,7 +102,9 @@ class SNIP(Rule):
     `attack` scores on adversarial images; A does not say, its tables are compatible with clean ones.
     """
 
-    per_class: int = 10
+    version: ClassVar[int] = 2  # 13 images a class: at least 128 of ten classes
+
+    per_class: int = 13
     attack: PGD | None = None
 
     def check(self) -> None:
@@ -117,7 +119,9 @@ class SNIP(Rule):
 class GraSP(Rule):
     """-w (H g), largest removed, logits divided by `temperature` (Wang et al., ICLR 2020)."""
 
-    per_class: int = 10
+    version: ClassVar[int] = 2  # 13 images a class, as SNIP
+
+    per_class: int = 13
     temperature: float = 200.0
     attack: PGD | None = None
 

@@ -281,6 +281,7 @@ class Train(Job):
     """
 
     kind: ClassVar[str] = "train"
+    version: ClassVar[int] = 2  # attacks and evaluation in channels-last memory: other roundings
 
     data: Data
     net: Net
