@@ -2,8 +2,8 @@
 
     python benchmarks/calibrate.py [--seeds 1000] [--workers 1]      writes results/calibration.csv
 
-It chooses augmentation, batch, epochs, weight decay and the training attack of the laptop profile so that the dense network overfits robustly. What it selected
-for is reported as *by construction*, never as a finding. The evidence uses other seeds.
+It chooses augmentation, batch, epochs, weight decay and the training attack of the laptop profile so that the dense network overfits
+robustly. What it selected for is reported as *by construction*, never as a finding. The evidence uses other seeds.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def grid() -> dict[str, Recipe]:
 
 
 GRID = grid()
+
 
 def jobs(recipe: Recipe) -> dict[str, list[Job]]:
     """The runs of one grid point and their evaluations."""

@@ -197,9 +197,7 @@ def run(
             raise ReplibError(f"No job of the plan is called {key!r}. List them with: replib plan {' '.join(exhibits or [])} -p {profile}")
     found = evidence(get(profile), _root())
     costs = {t: estimate(t, found.published, device) for t in tasks}
-    report = run_tasks(
-        tasks, found.store, workers=jobs or default_workers(), device=device, data_root=root, cost=costs, show=not quiet
-    )
+    report = run_tasks(tasks, found.store, workers=jobs or default_workers(), device=device, data_root=root, cost=costs, show=not quiet)
     typer.echo(f"{len(report.done)} jobs done, {len(report.failed)} failed, {len(report.skipped)} skipped because of these")
     if report.failed:
         raise ReplibError(" ".join(dict.fromkeys(report.failed.values())))

@@ -69,5 +69,11 @@ def _parameters(source: Path) -> list[str]:
 
     for cell in nbformat.read(source, 4).cells:
         if "parameters" in cell.metadata.get("tags", []):
-            return [t.id for node in ast.parse(cell.source).body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)]
+            return [
+                t.id
+                for node in ast.parse(cell.source).body
+                if isinstance(node, ast.Assign)
+                for t in node.targets
+                if isinstance(t, ast.Name)
+            ]
     return []

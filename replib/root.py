@@ -15,4 +15,6 @@ def project_root() -> Path:
     for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
         if (folder / "results" / "reported").is_dir():
             return folder
-    raise ReplibError("The folder results/reported was found nowhere above this one. Run from a checkout of the project, or set REPLIB_ROOT.")
+    raise ReplibError(
+        "The folder results/reported was found nowhere above this one. Run from a checkout of the project, or set REPLIB_ROOT."
+    )

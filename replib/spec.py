@@ -52,9 +52,7 @@ def _number(value: object) -> bool:
         return False
 
 
-def within(
-    field: str, value: float, low: float = -math.inf, high: float = math.inf, *, low_open=False, high_open=False
-) -> float:
+def within(field: str, value: float, low: float = -math.inf, high: float = math.inf, *, low_open=False, high_open=False) -> float:
     """`value` if it is a finite number in the interval, else a :class:`SpecError` that prints the interval."""
     ok = _number(value) and (value > low if low_open else value >= low) and (value < high if high_open else value <= high)
     if ok:
@@ -171,9 +169,7 @@ def key(spec: Spec) -> str:
 def resolved(value: Any) -> Any:
     """`value` as plain JSON data with *every* field, for people and for ``spec.json``."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {"is": f"{type(value).__name__}@{value.version}"} | {
-            f.name: resolved(getattr(value, f.name)) for f in fields(value)
-        }
+        return {"is": f"{type(value).__name__}@{value.version}"} | {f.name: resolved(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple | list):
         return [resolved(v) for v in value]
     return value

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
@@ -20,17 +21,24 @@ from replib.store.evidence import Reader
 from replib.verify import complete_seeds
 
 
-def _images(p: Profile, found: Reader) -> dict[Any, Any]:
-    """Which test images were right, for the exhibits that are tables of accuracies: intervals then cover images as well as seeds."""
+def _images(p: Profile, found: Reader, results: list[pd.DataFrame]) -> dict[Any, Any]:
+    """Which test images were right, for the exhibits that have rows of accuracies: intervals then cover images as well as seeds.
+
+    One line a seed that any exhibit of the paper has; lines of seeds that an exhibit lacks stay empty and are never read.
+    """
     made: dict[Any, Any] = {}
     for e in EXHIBITS.values():
-        if e.rows is None:
+        seeds = complete_seeds(e, p, found) if e.rows else []
+        if not seeds:
             continue
-        seeds = complete_seeds(e, p, found)
-        if seeds:
-            rows = e.rows(p)
-            dataset = {(r.setting, r.sparsity_percent): r.dataset for r in rows}
-            made |= {(e.id.partition("/")[2], dataset[k[:2]], *k): v for k, v in images(found, rows, seeds).items()}
+        paper, _, name = e.id.partition("/")
+        union = sorted({int(s) for f in results for s in f[f.paper == paper].seed})
+        rows = e.rows(p)
+        dataset = {(r.setting, r.sparsity_percent): r.dataset for r in rows}
+        for key, correct in images(found, rows, seeds).items():
+            aligned = np.zeros((len(union), correct.shape[1]), dtype=bool)
+            aligned[[union.index(s) for s in seeds]] = correct
+            made[name, dataset[key[:2]], *key] = aligned
     return made
 
 
@@ -52,7 +60,8 @@ def records(profile: str, root: Path, *, published_only: bool = False) -> list[d
         raise ReplibError(f"The profile {profile!r} decides nothing: {p.watermark}. Use: replib claims -p laptop")
     both = evidence(p, root)
     found = both.published if published_only else both
-    return verdicts(frames(p, found), images=_images(p, found), scope=p.scope)
+    results = frames(p, found)
+    return verdicts(results, images=_images(p, found, results), scope=p.scope)
 
 
 def of_exhibit(result: Any, root: Path | None = None) -> pd.DataFrame:

@@ -24,9 +24,7 @@ def complete_seeds(e: Exhibit, p: Profile, reader: Reader, seeds: Sequence[int] 
     return [s for s in chosen if s < e.declared(p) and all(reader.status(t) == "done" for t in closure(e.tasks(p, [s])))]
 
 
-def compare(
-    ids: Sequence[str], profile: str, root: Path, seeds: Sequence[int] | None = None
-) -> tuple[list[str], list[str]]:
+def compare(ids: Sequence[str], profile: str, root: Path, seeds: Sequence[int] | None = None) -> tuple[list[str], list[str]]:
     """Lines for people and a list of problems.
 
     Every job done here that is published too is *identical* (the checksums of its metrics and arrays agree), or it differs: a defect on
@@ -90,7 +88,7 @@ def _numbers(e: Exhibit, p: Profile, found: Evidence, here: Sequence[int]) -> li
     published = complete_seeds(e, p, found.published)
     if len(published) < 2:
         return ["  too few published seeds for an interval"]
-    keys = [c for c in ("sparsity_percent", "setting", "variant", "metric")]
+    keys = ["sparsity_percent", "setting", "variant", "metric"]
     ours = e.read(found.store, p, here)
     theirs = e.read(found.published, p, published)
     if not set(keys) <= set(ours.columns):

@@ -19,9 +19,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5)
-    ).eval()
+    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5)).eval()
 
 
 @pytest.fixture(scope="module")

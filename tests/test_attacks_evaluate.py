@@ -26,9 +26,7 @@ def digits():
 
 def train(x, y, seed, eps):
     torch.manual_seed(seed)
-    net = nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 10)
-    )
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 10))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(120):

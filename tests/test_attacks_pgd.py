@@ -21,9 +21,7 @@ def seeded(seed=0):
 
 def small_net():
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(54, 5)
-    )
+    net = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(54, 5))
     for p in net.parameters():
         p.grad = torch.randn_like(p)
     return net

@@ -17,9 +17,7 @@ CLAIMS = {c.claim_id: c for c in load_claims()}
 UNPRINTED = [r["claim_id"] for r in printed_verdicts() if r["printed"] is None]
 IMP = "IMP with standard re-training"
 PRE = {"standard": 0, "fast adversarial": 1, "adversarial": 2}
-Row = tuple[
-    str, str, str, float | None, str, str, float
-]  # exhibit, data set, setting, sparsity, variant, metric, value
+Row = tuple[str, str, str, float | None, str, str, float]  # exhibit, data set, setting, sparsity, variant, metric, value
 
 
 def of(exhibit: str, metric: str, dataset: str = "CIFAR-10", variant: str = "", **values: float) -> list[Row]:
@@ -28,9 +26,7 @@ def of(exhibit: str, metric: str, dataset: str = "CIFAR-10", variant: str = "", 
     for name, value in values.items():
         setting, _, level = name.partition("__")
         setting = setting.replace("plus", "+").replace("_", " ")
-        rows.append(
-            (exhibit, dataset, setting, float(level.replace("_", ".")) if level else None, variant, metric, value)
-        )
+        rows.append((exhibit, dataset, setting, float(level.replace("_", ".")) if level else None, variant, metric, value))
     return rows
 
 
@@ -44,9 +40,7 @@ def curve(
     setting: str = IMP,
     fraction: str = "",
 ) -> list[Row]:
-    variant = f"pre_training={pre}; downstream_training={training}" + (
-        f"; data_fraction={fraction}" if fraction else ""
-    )
+    variant = f"pre_training={pre}; downstream_training={training}" + (f"; data_fraction={fraction}" if fraction else "")
     return [(exhibit, dataset, setting, s, variant, metric, v) for s, v in values.items()]
 
 
@@ -54,9 +48,7 @@ MEASURES = (("standard", "standard_accuracy"), ("adversarial", "standard_accurac
 GRID = (0.0, 59.04, 73.79, 89.26, 95.6, 98.56)
 
 
-def transfer(
-    exhibit: str, gain, settings=(IMP,), datasets=("CIFAR-10", "CIFAR-100", "SVHN"), fractions=("",)
-) -> list[Row]:
+def transfer(exhibit: str, gain, settings=(IMP,), datasets=("CIFAR-10", "CIFAR-100", "SVHN"), fractions=("",)) -> list[Row]:
     """Curves with gain(pre_training, training, sparsity, setting) points added to 50 minus a tenth of the sparsity."""
     return [
         row
@@ -72,19 +64,11 @@ def transfer(
     ]  # fmt: skip
 
 
-def awt(
-    exhibit: str, levels: tuple[float, ...], awt_gain: float, random_gain: float, dataset: str = "MNIST"
-) -> list[Row]:
-    rows = [
-        (exhibit, dataset, "full model", 0.0, "", m, 90.0)
-        for m in ("natural_test_accuracy", "adversarial_test_accuracy")
-    ]
+def awt(exhibit: str, levels: tuple[float, ...], awt_gain: float, random_gain: float, dataset: str = "MNIST") -> list[Row]:
+    rows = [(exhibit, dataset, "full model", 0.0, "", m, 90.0) for m in ("natural_test_accuracy", "adversarial_test_accuracy")]
     for s in levels:
         for setting, gain in (("AWT", awt_gain), ("random structure", random_gain)):
-            rows += [
-                (exhibit, dataset, setting, s, "", m, 90 + gain)
-                for m in ("natural_test_accuracy", "adversarial_test_accuracy")
-            ]
+            rows += [(exhibit, dataset, setting, s, "", m, 90 + gain) for m in ("natural_test_accuracy", "adversarial_test_accuracy")]
             rows.append((exhibit, dataset, setting, s, "", "curve_distance", -gain * s / 100))
     return rows
 
@@ -142,9 +126,7 @@ CASES: dict[str, tuple[list[Row], int, float]] = {
         [
             row
             for name, (top, robust) in INITIAL.items()
-            for row in of(
-                "figure_a10", "top_layer_density", variant=f"sparse_initialization={name}", Flying_Birdplus__80=top
-            )
+            for row in of("figure_a10", "top_layer_density", variant=f"sparse_initialization={name}", Flying_Birdplus__80=top)
             + of("table_4", "robust_accuracy_best", variant=f"sparse_initialization={name}", Flying_Birdplus__80=robust)
         ],
         1,
@@ -229,9 +211,7 @@ CASES: dict[str, tuple[list[Row], int, float]] = {
     "dw_imp_beats_random": (transfer("figure_3", lambda p, t, s, m: -5 * (m != IMP), (IMP, "Random Pruning")), 40, 0),
     "dw_at_best_full_data": (transfer("figure_3", lambda p, t, s, m: PRE[p]), 0, 90),
     "dw_gain_over_sparsity": (
-        transfer(
-            "figure_3", lambda p, t, s, m: 0 if p != "adversarial" else 2 if t == "standard" else 3 * (0 < s < 96)
-        ),
+        transfer("figure_3", lambda p, t, s, m: 0 if p != "adversarial" else 2 if t == "standard" else 3 * (0 < s < 96)),
         5,
         80,
     ),
@@ -287,11 +267,7 @@ CASES: dict[str, tuple[list[Row], int, float]] = {
         3,
     ),
     "dw_mask_similarity_below_20": (
-        [
-            ("figure_a8", "ImageNet", pair, s, "", "mask_iou", (100 - s) / 200)
-            for pair in ("STD/FAT", "STD/AT", "FAT/AT")
-            for s in GRID[1:]
-        ],
+        [("figure_a8", "ImageNet", pair, s, "", "mask_iou", (100 - s) / 200) for pair in ("STD/FAT", "STD/AT", "FAT/AT") for s in GRID[1:]],
         1,
         0.21,
     ),
@@ -356,8 +332,7 @@ CASES: dict[str, tuple[list[Row], int, float]] = {
 def judged(claim_id: str, rows: list[Row]) -> bool:
     claim = CLAIMS[claim_id]
     columns = [
-        (claim.paper, e, d, "ResNet-18", s, setting, variant, metric, np.nan, value)
-        for e, d, setting, s, variant, metric, value in rows
+        (claim.paper, e, d, "ResNet-18", s, setting, variant, metric, np.nan, value) for e, d, setting, s, variant, metric, value in rows
     ]
     sample = Sample(pd.DataFrame(columns, columns=list(COLUMNS)), PAPERS[claim.paper].SETTINGS)
     return bool(all_hold(claim.predicate(table(claim, sample, resample.means(sample)))).all())

@@ -32,9 +32,7 @@ def test_widened_interval_of_a_mean_is_students() -> None:
     # In the limit of many replicates the bootstrap of a mean of n has standard error sd sqrt((n-1)/n) / sqrt(n).
     for n in (5, 20):
         bootstrap_error = np.sqrt((n - 1) / n) / np.sqrt(n)
-        assert resample.widening(n) * norm.ppf(0.975) * bootstrap_error == pytest.approx(
-            t.ppf(0.975, n - 1) / np.sqrt(n)
-        )
+        assert resample.widening(n) * norm.ppf(0.975) * bootstrap_error == pytest.approx(t.ppf(0.975, n - 1) / np.sqrt(n))
 
 
 @pytest.mark.parametrize(("n", "low", "high"), [(5, 0.92, 0.985), (20, 0.925, 0.98)])
@@ -78,9 +76,7 @@ def test_images_of_one_source_are_drawn_together() -> None:
     correct = np.repeat((rng.random(40) < 0.5)[sources][None], 2, axis=0)
     s = sample({"A": np.full(2, 100 * correct[0].mean())})
     alone = resample.bootstrap(s, [0, 1], np.random.default_rng(2), 3000, {cell("A"): correct})(cell("A"))
-    grouped = resample.bootstrap(s, [0, 1], np.random.default_rng(2), 3000, {cell("A"): correct}, {"D": sources})(
-        cell("A")
-    )
+    grouped = resample.bootstrap(s, [0, 1], np.random.default_rng(2), 3000, {cell("A"): correct}, {"D": sources})(cell("A"))
     assert np.std(grouped) / np.std(alone) == pytest.approx(np.sqrt(10), rel=0.1)
 
 
@@ -88,9 +84,7 @@ def test_gap_follows_its_final_accuracy_with_opposite_sign() -> None:
     rng = np.random.default_rng(3)
     correct = rng.random((2, 300)) < 0.5
     final = 100 * correct.mean(axis=1)
-    a, g = (
-        sample({"A": v}, m) for v, m in ((final, "robust_accuracy_final"), (80 - final, "robust_generalization_gap"))
-    )
+    a, g = (sample({"A": v}, m) for v, m in ((final, "robust_accuracy_final"), (80 - final, "robust_generalization_gap")))
     images = {cell("A", "robust_accuracy_final"): correct}
     x = resample.bootstrap(a, [0, 1], np.random.default_rng(4), 200, images)(cell("A", "robust_accuracy_final"))
     y = resample.bootstrap(g, [0, 1], np.random.default_rng(4), 200, images)(cell("A", "robust_generalization_gap"))

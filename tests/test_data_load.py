@@ -44,9 +44,7 @@ def test_the_table_tells_the_truth(name):
         assert images.y.dtype == torch.int64
         assert images.x.shape == (len(images), *entry.shape)
         counts = torch.bincount(images.y, minlength=entry.classes)
-        pool_is_uneven = (
-            part == "test" and entry.n_test == 897
-        )  # all the digits that are left, 174 to 183 of each class
+        pool_is_uneven = part == "test" and entry.n_test == 897  # all the digits that are left, 174 to 183 of each class
         assert counts.max() - counts.min() <= (9 if pool_is_uneven else 0)
     assert len(split.source) == len(split.test)
 
@@ -140,10 +138,7 @@ def test_no_bit_ever_changes(name):
 
 def test_fingerprint_sees_every_part():
     a = load(Data("digits"))
-    assert (
-        len({fingerprint(load(Data("digits", **{n: 300}))) for n in ("n_train", "n_val", "n_test")} | {fingerprint(a)})
-        == 4
-    )
+    assert len({fingerprint(load(Data("digits", **{n: 300}))) for n in ("n_train", "n_val", "n_test")} | {fingerprint(a)}) == 4
 
 
 def test_loading_twice_is_free_and_gives_the_same_tensors():

@@ -77,9 +77,7 @@ def test_checksums_are_those_of_torchvision():
         theirs = [*cls.train_list, *cls.test_list, [cls.meta["filename"], cls.meta["md5"]]]
         assert SOURCES[name].files == tuple((f"{cls.base_folder}/{f}", md5) for f, md5 in theirs)
     assert [(a.file, a.md5) for a in SOURCES["mnist"].archives] == list(MNIST.resources)
-    assert [(a.file, a.md5) for a in SOURCES["svhn"].archives] == [
-        tuple(SVHN.split_list[s][1:]) for s in ("train", "test")
-    ]
+    assert [(a.file, a.md5) for a in SOURCES["svhn"].archives] == [tuple(SVHN.split_list[s][1:]) for s in ("train", "test")]
 
 
 def test_a_damaged_subset_file_is_named(tmp_path):
@@ -175,9 +173,7 @@ def test_report_has_a_row_for_every_set(tmp_path):
 
 
 def test_a_failed_download_says_how_to_do_it_by_hand(monkeypatch, tmp_path):
-    monkeypatch.setitem(
-        SOURCES, "svhn", Source("us", (Archive("http://127.0.0.1:9/a.mat", 1, "0"),), (("a.mat", "0"),))
-    )
+    monkeypatch.setitem(SOURCES, "svhn", Source("us", (Archive("http://127.0.0.1:9/a.mat", 1, "0"),), (("a.mat", "0"),)))
     with pytest.raises(ReplibError, match=r"Fetching 'svhn' failed: .*127\.0\.0\.1:9/a\.mat.*--root"):
         fetch("svhn", tmp_path)
     with pytest.raises(ReplibError, match=r"cannot be fetched.*numpy\.savez"):

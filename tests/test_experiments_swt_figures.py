@@ -45,6 +45,7 @@ def test_shortened_regimes_have_the_rates_of_the_full_length_search(p):
 
 def test_quotas_of_figure_a10_are_the_published_ones_of_the_full_network():
     p = PROFILES["paper"]
+
     class Reader:
         def results(self, task):
             shapes = f.weight_shapes(f.A10_NET, 10, f.A10_SHAPE)

@@ -66,9 +66,7 @@ def make(net: Net, shape=(3, 32, 32), classes: int = 10, seed: int = 0) -> nn.Mo
     ],
 )
 def test_full_nets_have_the_published_number_of_parameters(arch, classes, shape, parameters, monkeypatch):
-    monkeypatch.setattr(
-        nn.init, "kaiming_normal_", lambda weight, **_: weight
-    )  # slow without storage, and not looked at
+    monkeypatch.setattr(nn.init, "kaiming_normal_", lambda weight, **_: weight)  # slow without storage, and not looked at
     with torch.device("meta"):
         model = make(Net(arch), shape, classes)
     assert sum(p.numel() for p in model.parameters()) == parameters
@@ -168,9 +166,7 @@ def test_equal_generators_give_equal_weights_and_leave_the_global_one_alone():
     assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
     assert not torch.equal(a.stem.weight, c.stem.weight)
     g = torch.Generator().manual_seed(3)
-    first, second = (
-        build(Net("mlp_small"), classes=2, shape=(1, 4, 4), mean=(0,), std=(1,), generator=g) for _ in range(2)
-    )
+    first, second = (build(Net("mlp_small"), classes=2, shape=(1, 4, 4), mean=(0,), std=(1,), generator=g) for _ in range(2))
     assert not torch.equal(first.fc1.weight, second.fc1.weight)  # the generator advances
 
 
@@ -233,9 +229,7 @@ def test_small_dense_of_the_paper(density, scale, widths, weights):
 
 
 @pytest.mark.parametrize("density", [0.05, 0.1, 0.2, 0.5, 1.0])
-@pytest.mark.parametrize(
-    ("net", "shape"), [SMALL[i] for i in (0, 1, 3, 7, 8, 10, 12)], ids=[IDS[i] for i in (0, 1, 3, 7, 8, 10, 12)]
-)
+@pytest.mark.parametrize(("net", "shape"), [SMALL[i] for i in (0, 1, 3, 7, 8, 10, 12)], ids=[IDS[i] for i in (0, 1, 3, 7, 8, 10, 12)])
 def test_small_dense_is_the_nearest_scale(net, shape, density):
     def count(n: Net) -> int:
         return sum(map(math.prod, weight_shapes(n, 10, shape).values()))

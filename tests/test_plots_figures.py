@@ -152,9 +152,7 @@ def test_a_figure_on_a_page_has_alt_text_that_cannot_break_out_of_its_attribute(
 
 
 def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns():
-    frame = pd.DataFrame(
-        {"setting": ["b", "b", "a", "a"], "metric": ["rise"] * 4, "seed": [0, 1, 0, 1], "value": [1.0, 3.0, 5.0, 5.0]}
-    )
+    frame = pd.DataFrame({"setting": ["b", "b", "a", "a"], "metric": ["rise"] * 4, "seed": [0, 1, 0, 1], "value": [1.0, 3.0, 5.0, 5.0]})
     stats = facts.spread(frame, ["setting", "metric"])
     assert stats.setting.tolist() == ["b", "a"]
     assert stats["mean"].tolist() == [2, 5]

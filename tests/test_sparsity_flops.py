@@ -40,9 +40,7 @@ def sizes_of(arch: str, classes: int, side: int, scale: float = 1.0) -> dict[str
         ("preact_resnet18", 10, 32, 0.316, None, 45_000, 200, 8.19, 24.31),
     ],
 )
-def test_the_papers_accounting_reproduces_its_tables(
-    arch, classes, side, scale, density, images, epochs, inference, training
-):
+def test_the_papers_accounting_reproduces_its_tables(arch, classes, side, scale, density, images, epochs, inference, training):
     sizes = sizes_of(arch, classes, side, scale)
     nnz = None if density is None else quotas("igq", weight_shapes(Net(arch), classes, (3, side, side)), density)
     # One unit of the last printed digit, or the relative 2e-5 to which the paper rounded intermediate results.

@@ -53,12 +53,12 @@ def ticket(rule: tickets.Rule, density: float = 0.1) -> M.Ticket:
 
 # ---- keys -------------------------------------------------------------------------------------------------------------
 PINNED = {
-    "9d7e1729e427": dense(),
-    "c02b1ae36948": dense(ticket=ticket(M.Random())),
-    "4d6b4cc499db": dense(ticket=ticket(M.Magnitude(dense()))),
-    "a66d771acb2c": dense(ticket=ticket(M.Quota("igq"), 0.2), method=M.FlyingBirdPlus()),
-    "d9545f58bd72": dense(loss=T.CrossEntropy(), epochs=10, schedule=T.Steps((0.25, 0.75)), method=M.BirdSearch((0.2, 0.1))),
-    "09ba55fa1072": Evaluate(dense(), PGD(eps=0.2, steps=20)),
+    "8bb35f7af527": dense(),
+    "4fe035239a77": dense(ticket=ticket(M.Random())),
+    "2a0629bbbecc": dense(ticket=ticket(M.Magnitude(dense()))),
+    "814fe1e7c77a": dense(ticket=ticket(M.Quota("igq"), 0.2), method=M.FlyingBirdPlus()),
+    "0388aaf4c0cd": dense(loss=T.CrossEntropy(), epochs=10, schedule=T.Steps((0.25, 0.75)), method=M.BirdSearch((0.2, 0.1))),
+    "c122617b0e98": Evaluate(dense(), PGD(eps=0.2, steps=20)),
 }
 
 

@@ -195,9 +195,7 @@ def test_json_without_nan_and_tables_that_read_back_to_the_bit(tmp_path):
 
 
 # ---- a full disk -------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("code", "after"), [(errno.ENOSPC, n) for n in range(1, 8)] + [(errno.EDQUOT, 3), (errno.EFBIG, 3)]
-)
+@pytest.mark.parametrize(("code", "after"), [(errno.ENOSPC, n) for n in range(1, 8)] + [(errno.EDQUOT, 3), (errno.EFBIG, 3)])
 def test_a_full_disk_at_any_file_loses_nothing_done(store, monkeypatch, code, after):
     done, calls = jobs.execute(T, store), 0
 

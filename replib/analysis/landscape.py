@@ -140,9 +140,7 @@ def pixel_surface(
     return surface
 
 
-def sharpness(
-    net: nn.Module, loss_of: Callable[[nn.Module], float], directions: Sequence[Direction], radii: Sequence[float]
-) -> np.ndarray:
+def sharpness(net: nn.Module, loss_of: Callable[[nn.Module], float], directions: Sequence[Direction], radii: Sequence[float]) -> np.ndarray:
     """S = L(θ + ρ d) - L(θ) for each radius and direction: float64 (radii, directions). Its mean over directions is the sharpness."""
     centre = loss_of(net)
     rises = np.empty((len(radii), len(directions)))
@@ -169,7 +167,7 @@ def cosine(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
 class Landscape(Job):
     """Adversarial loss of one checkpoint over a square of its weights, or the loss over a square of its input images.
 
-    `space` "weights": two filter-normalised random directions, `radius` in filter norms. `adversarial` "fixed": images are attacked once, at
+    `space` "weights": two filter-normalised random directions, `radius` in filter norms. `adversarial` "fixed": images are attacked once at
     the centre, as figures do; "recompute": attacked anew at every grid point, which is the adversarial loss itself and much dearer.
     `space` "pixels": loss gradient's sign against a random direction, `radius` in multiples of ε; `attack` then only gives ε.
     """

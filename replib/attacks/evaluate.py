@@ -12,7 +12,6 @@ from replib.attacks.pgd import attacking, perturb
 from replib.attacks.spec import Attack
 from replib.spec import ReplibError
 
-
 BATCH = {"cpu": 128, "cuda": 1000}
 """Images at a time, by device: on a processor what its cache holds, a fifth faster than 500; elsewhere enough to keep it busy."""
 
@@ -56,13 +55,10 @@ def evaluate(
     the net did, and for an empty set.
     """
     if len(x) == 0 or len(x) != len(y):
-        raise ReplibError(
-            f"evaluate got {len(x)} images and {len(y)} classes; give as many of one as of the other, at least one."
-        )
+        raise ReplibError(f"evaluate got {len(x)} images and {len(y)} classes; give as many of one as of the other, at least one.")
     if x.is_floating_point() and not (x.amin() >= 0 and x.amax() <= 1):
         raise ReplibError(
-            f"Images must lie in [0, 1] but span [{x.amin():.3g}, {x.amax():.3g}]; "
-            "pass raw pixels, the net's first layer normalises."
+            f"Images must lie in [0, 1] but span [{x.amin():.3g}, {x.amax():.3g}]; pass raw pixels, the net's first layer normalises."
         )
     device = torch.device(device) if device is not None else next(model.parameters(), x).device
     batch = batch or BATCH.get(device.type, 1000)

@@ -104,9 +104,7 @@ def attacking(model: nn.Module, bn: str) -> Iterator[None]:
             m.track_running_stats = True
 
 
-def _pgd(
-    model: nn.Module, x: Tensor, y: Tensor, attack: PGD, generator: torch.Generator | None, objective: Objective
-) -> Tensor:
+def _pgd(model: nn.Module, x: Tensor, y: Tensor, attack: PGD, generator: torch.Generator | None, objective: Objective) -> Tensor:
     ascend = _ascend_linf if attack.norm == "linf" else _ascend_l2
     worst = ascend(model, x, y, attack, generator, objective)
     if attack.restarts == 1:
@@ -123,9 +121,7 @@ def _pgd(
     return worst
 
 
-def _ascend_linf(
-    model: nn.Module, x: Tensor, y: Tensor, attack: PGD, generator: torch.Generator | None, objective: Objective
-) -> Tensor:
+def _ascend_linf(model: nn.Module, x: Tensor, y: Tensor, attack: PGD, generator: torch.Generator | None, objective: Objective) -> Tensor:
     # Ball and box are both axis-aligned: their intersection is one interval per pixel, projecting on it is one clamp.
     low, high = (x - attack.eps).clamp_(min=0), (x + attack.eps).clamp_(max=1)
     x_adv = x.clone()
@@ -139,9 +135,7 @@ def _ascend_linf(
     return x_adv
 
 
-def _ascend_l2(
-    model: nn.Module, x: Tensor, y: Tensor, attack: PGD, generator: torch.Generator | None, objective: Objective
-) -> Tensor:
+def _ascend_l2(model: nn.Module, x: Tensor, y: Tensor, attack: PGD, generator: torch.Generator | None, objective: Objective) -> Tensor:
     delta = torch.zeros_like(x)
     if attack.start == "random":
         # Uniform direction, uniform radius, as in the code of Rice et al., ICML 2020.
@@ -164,9 +158,7 @@ def _ascend_l2(
 
 def _needed(generator: torch.Generator | None) -> torch.Generator:
     if generator is None:
-        raise ReplibError(
-            "This attack draws random numbers; give it a generator, e.g. torch.Generator().manual_seed(0)."
-        )
+        raise ReplibError("This attack draws random numbers; give it a generator, e.g. torch.Generator().manual_seed(0).")
     return generator
 
 

@@ -42,10 +42,7 @@ class PGD(Attack):
         within("PGD.step", self.step, 0, low_open=True)
         within("PGD.restarts", self.restarts, 1)
         if self.restarts > 1 and self.start == "zero":
-            raise SpecError(
-                f"PGD.restarts = {self.restarts} repeats one and the same attack when start = 'zero'; "
-                "use start = 'random'."
-            )
+            raise SpecError(f"PGD.restarts = {self.restarts} repeats one and the same attack when start = 'zero'; use start = 'random'.")
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,7 @@ def reported_dir() -> Path:
     """Folder of the papers' numbers. Raises :class:`ReplibError` outside a checkout."""
     folder = Path(__file__).resolve().parents[2] / "results" / "reported"
     if not (folder / "claims.csv").is_file():
-        raise ReplibError(
-            f"the papers' numbers are not at {folder}; install the package from its checkout with pip install -e ."
-        )
+        raise ReplibError(f"the papers' numbers are not at {folder}; install the package from its checkout with pip install -e .")
     return folder
 
 
@@ -62,9 +60,7 @@ def load_claims() -> tuple[Claim, ...]:
     declared = pd.read_csv(Path(__file__).with_name("declared.csv"), keep_default_na=False).set_index("claim_id")
     odd = set(said["claim_id"]) ^ set(declared.index)
     if odd:
-        raise ReplibError(
-            f"claims.csv and declared.csv disagree on {', '.join(sorted(odd))}; give each claim one row in both."
-        )
+        raise ReplibError(f"claims.csv and declared.csv disagree on {', '.join(sorted(odd))}; give each claim one row in both.")
     claims = []
     for row in said.itertuples():
         d = declared.loc[row.claim_id]
@@ -133,7 +129,5 @@ def verdicts(
     if frames is not None and len(frames):
         absent = [c for c in COLUMNS if c not in frames.columns]
         if absent:
-            raise ReplibError(
-                f"results lack the columns {', '.join(absent)}; give tidy frames with {', '.join(COLUMNS)}."
-            )
+            raise ReplibError(f"results lack the columns {', '.join(absent)}; give tidy frames with {', '.join(COLUMNS)}.")
     return [v.record() for v in judge_all(load_claims(), frames, _printed(), images, clusters, scope)]

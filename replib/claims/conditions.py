@@ -2,6 +2,9 @@
 
 A predicate returns a list of these. Every array has one entry per replicate (one for the plain arithmetic on a
 printed table, two thousand in a bootstrap), so that one call of a predicate judges all replicates at once.
+
+"Above the best of the others" is one condition per other, not one on their maximum: the maximum of noisy numbers is
+biased upwards, and a test of it finds contradictions where all are equal.
 """
 
 from __future__ import annotations
@@ -29,6 +32,10 @@ class Condition:
     measure: str = ""
     strict: bool = True
     upper: bool = False  # the bound is an upper one
+    choices_for: int = 1
+    """In how many ways the condition could hold ("the better of two" is 2): its probability of error is multiplied by it."""
+    choices_against: int = 1
+    """The same for failing ("above the second smallest of seven" fails through any of seven)."""
 
     def holds(self) -> np.ndarray:
         """(replicates,) booleans. Rounding noise of 1e-9 is not a violation of a condition that allows equality."""
@@ -36,15 +43,20 @@ class Condition:
 
 
 def above(
-    name: str, value: np.ndarray, bound: np.ndarray | float = 0.0, *, measure: str = "", strict: bool = True
+    name: str,
+    value: np.ndarray,
+    bound: np.ndarray | float = 0.0,
+    *,
+    measure: str = "",
+    strict: bool = True,
+    choices: tuple[int, int] = (1, 1),
 ) -> Condition:
-    """The condition value > bound (>= unless `strict`)."""
-    return Condition(name, value, bound, np.asarray(value - bound, dtype=float), measure, strict)
+    """The condition value > bound (>= unless `strict`); `choices` are those for it and against it."""
+    slack = np.asarray(value - bound, dtype=float)
+    return Condition(name, value, bound, slack, measure, strict, choices_for=choices[0], choices_against=choices[1])
 
 
-def below(
-    name: str, value: np.ndarray, bound: np.ndarray | float = 0.0, *, measure: str = "", strict: bool = True
-) -> Condition:
+def below(name: str, value: np.ndarray, bound: np.ndarray | float = 0.0, *, measure: str = "", strict: bool = True) -> Condition:
     """The condition value < bound (<= unless `strict`)."""
     return Condition(name, value, bound, np.asarray(bound - value, dtype=float), measure, strict, upper=True)
 

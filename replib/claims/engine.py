@@ -102,9 +102,7 @@ class Verdict:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in body.items()}
 
 
-def table(
-    claim: Claim, sample: Sample, fetch: resample.Fetch, scope: str = "none", spread: Callable | None = None
-) -> Table:
+def table(claim: Claim, sample: Sample, fetch: resample.Fetch, scope: str = "none", spread: Callable | None = None) -> Table:
     """The table that the claim's predicate sees."""
     return Table(sample, fetch, spread=spread, margin=claim.margin, scope=scope)
 
@@ -114,14 +112,14 @@ def _rng(claim: Claim, purpose: str) -> np.random.Generator:
 
 
 def chance(
-    claim: Claim, sample: Sample, cells: Sequence[Cell], seeds: Sequence[int], permutations: int = PERMUTATIONS
+    claim: Claim, sample: Sample, cells: Sequence[Cell], seeds: Sequence[int], scope: str, permutations: int = PERMUTATIONS
 ) -> float | None:
     """Probability of the claim's conditions if the labels of the rows meant nothing; None where there is nothing to
     exchange."""
     if not _has_labels(cells):
         return None
     fetch = resample.permuted(sample, cells, seeds, _rng(claim, "chance"), permutations)
-    return float(all_hold(claim.predicate(table(claim, sample, fetch))).mean())
+    return float(all_hold(claim.predicate(table(claim, sample, fetch, scope))).mean())
 
 
 def _has_labels(cells: Sequence[Cell]) -> bool:
@@ -222,9 +220,7 @@ def judge_printed(claim: Claim, sample: Sample) -> Verdict:
     except MissingResult:
         return replace(
             blank,
-            printed_sentence=_remark(
-                "Not in the text: the printed tables do not hold the numbers that this claim needs.", claim
-            ),
+            printed_sentence=_remark("Not in the text: the printed tables do not hold the numbers that this claim needs.", claim),
         )
     cells = list(t.read)
     holds = [bool(c.holds()[0]) for c in conditions]
@@ -234,9 +230,7 @@ def judge_printed(claim: Claim, sample: Sample) -> Verdict:
         words = (
             f"{len(failing)} of {_count(conditions)} {'fails' if len(failing) == 1 else 'fail'} in the printed tables: "
             + "; ".join(
-                f"{c.name}: {_number(float(np.ravel(c.value)[0]))}{_bound(c)}"
-                for c, ok in zip(conditions, holds, strict=True)
-                if not ok
+                f"{c.name}: {_number(float(np.ravel(c.value)[0]))}{_bound(c)}" for c, ok in zip(conditions, holds, strict=True) if not ok
             )
             + "."
         )
@@ -244,15 +238,13 @@ def judge_printed(claim: Claim, sample: Sample) -> Verdict:
         value = _number(float(tight.value[0]))
         words = f"The printed tables bear it out ({_count(conditions)}); the tightest is {tight.name}: "
         words += f"{value}{_bound(tight)}."
-    small, cell = fragility(
-        lambda f: all_hold(claim.predicate(table(claim, sample, f))), cells, {c: float(fetch(c)[0]) for c in cells}
-    )
+    small, cell = fragility(lambda f: all_hold(claim.predicate(table(claim, sample, f))), cells, {c: float(fetch(c)[0]) for c in cells})
     return replace(
         blank,
         printed=not failing,
         printed_sentence=_remark(words, claim),
         effect=float(tight.slack[0]),
-        chance=chance(claim, sample, cells, [0]),
+        chance=chance(claim, sample, cells, [0], "none"),
         fragility=small,
         fragility_of=cell.words() if cell else "",
         failing=failing,
@@ -275,13 +267,14 @@ def _binding(conditions: Sequence[Condition], errors: Sequence[float] | None = N
     """The condition nearest to failing, or failing most: slack in units of its error, or of its own size where there
     is no error."""
 
-    def relative(i: int) -> float:
+    def relative(i: int) -> tuple[float, float]:
         c = conditions[i]
         slack = float(np.mean(c.slack))
-        if errors is not None and errors[i] > 0:
-            return slack / errors[i]
         size = abs(float(np.mean(c.value))) + float(np.mean(np.abs(c.bound)))
-        return slack / size if size > 0 and np.isfinite(size) else slack
+        if errors is not None and errors[i] > 0:
+            size = errors[i]
+        ratio = slack / size if size > 0 and np.isfinite(size) else slack
+        return round(ratio, 9), slack  # differences with bound zero all have the ratio 1 or -1
 
     return conditions[min(range(len(conditions)), key=relative)]
 
@@ -309,17 +302,11 @@ def match_images(sample: Sample, images: Mapping[tuple, np.ndarray] | None) -> d
     out: dict[Cell, np.ndarray] = {}
     for name, correct in (images or {}).items():
         if len(name) not in (3, 4, 5):
-            raise SpecError(
-                f"images has the key {name!r}; use (setting, sparsity, metric) or put the data set before it."
-            )
+            raise SpecError(f"images has the key {name!r}; use (setting, sparsity, metric) or put the data set before it.")
         setting, sparsity, metric = name[-3:]
         level = None if sparsity is None else round(float(sparsity), 2)
         for cell in sample.index.get((setting, metric), ()):
-            fits = (
-                cell.sparsity == level
-                and (len(name) < 4 or cell.dataset == name[-4])
-                and (len(name) < 5 or cell.exhibit == name[0])
-            )
+            fits = cell.sparsity == level and (len(name) < 4 or cell.dataset == name[-4]) and (len(name) < 5 or cell.exhibit == name[0])
             if fits:
                 out[cell] = np.asarray(correct)
     return out
@@ -375,8 +362,10 @@ def gather(
         centre = np.array([float(c.slack[0]) for c in point])
         raw = np.stack([np.broadcast_to(c.slack, (REPLICATES,)) for c in drawn])
         slacks = centre[:, None] + resample.widening(n, LEVEL) * (raw - centre[:, None])
-        p_s = max(resample.one_sided(x, r, n) for x, r in zip(centre, slacks, strict=True))
-        p_c = min(1.0, len(point) * min(resample.one_sided(-x, -r, n) for x, r in zip(centre, slacks, strict=True)))
+        p_s = max(c.choices_for * resample.one_sided(x, r, n) for c, x, r in zip(point, centre, slacks, strict=True))
+        looks = sum(c.choices_against for c in point)
+        p_c = looks * min(resample.one_sided(-x, -r, n) for x, r in zip(centre, slacks, strict=True))
+        p_s, p_c = min(1.0, p_s), min(1.0, p_c)
         probability = float(all_hold(drawn).mean())
     values = {c: float(point_fetch(c)[0]) for c in cells}
     small, where = fragility(lambda f: all_hold(claim.predicate(table(claim, sample, f, scope, spread))), cells, values)
@@ -391,7 +380,7 @@ def gather(
         deterministic=deterministic,
         scope=scope,
         covered=tuple(dict.fromkeys(c.dataset for c in cells)),
-        chance=chance(claim, sample, cells, seeds),
+        chance=chance(claim, sample, cells, seeds, scope),
         fragility=small,
         fragility_of=where.words() if where else "",
     )
@@ -434,7 +423,7 @@ def _outcome(e: Evidence, p_supported: float, p_contradicted: float) -> tuple[st
         return "by construction", f"By construction: {claim.why_by_construction}"
     if not e.deterministic and e.n < claim.seeds_declared:
         return "inconclusive", f"Inconclusive (interim: {e.n} of {claim.seeds_declared} declared seeds)."
-    if p_contradicted <= ALPHA:
+    if p_contradicted <= ALPHA and not _equivalent(e):  # a violation shown to lie within the margin is none that matters
         return "contradicted", f"{against} the claim ({e.scope}):"
     if absent:  # a conjunction over data sets can fail on some of them, but hold only on all
         return "inconclusive", f"Inconclusive (partial: no results yet for {', '.join(absent)})."
@@ -510,16 +499,11 @@ def judge_all(
         except MissingResult as error:
             early[claim.claim_id] = replace(blank, sentence=f"No results yet: {error}")
         except NotTestable as error:
-            early[claim.claim_id] = replace(
-                blank, scope=scope, outcome="not testable here", sentence=f"Not testable here: {error}"
-            )
+            early[claim.claim_id] = replace(blank, scope=scope, outcome="not testable here", sentence=f"Not testable here: {error}")
     corrected = _corrected(claims, found)
     out = []
     for claim in claims:
-        if claim.claim_id in found:
-            verdict = conclude(found[claim.claim_id], *corrected[claim.claim_id])
-        else:
-            verdict = early[claim.claim_id]
+        verdict = conclude(found[claim.claim_id], *corrected[claim.claim_id]) if claim.claim_id in found else early[claim.claim_id]
         known = printed[claim.claim_id]
         verdict = replace(verdict, printed=known.printed, printed_sentence=known.printed_sentence)
         if claim.claim_id not in found:

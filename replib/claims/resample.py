@@ -65,9 +65,7 @@ def bootstrap(
     seeds = list(seeds)
     weight = rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=replicates) / len(seeds)
     light = weight.astype(np.float32)
-    image_rng = np.random.default_rng(
-        rng.integers(2**63)
-    )  # a stream of its own: seeds are drawn alike with and without images
+    image_rng = np.random.default_rng(rng.integers(2**63))  # a stream of its own: seeds are drawn alike with and without images
     draws: dict[tuple[str, int], np.ndarray] = {}
     noise: dict[Cell, np.ndarray] = {}
 
@@ -76,14 +74,10 @@ def bootstrap(
         if place not in draws:
             group = np.arange(n) if not clusters or cell.dataset not in clusters else np.asarray(clusters[cell.dataset])
             if len(group) != n:
-                raise SpecError(
-                    f"clusters of {cell.dataset} name {len(group)} images, not the {n} tested; give one each."
-                )
+                raise SpecError(f"clusters of {cell.dataset} name {len(group)} images, not the {n} tested; give one each.")
             _, group = np.unique(group, return_inverse=True)
             count = int(group.max()) + 1
-            drawn = image_rng.multinomial(count, np.full(count, 1 / count), size=replicates)[:, group].astype(
-                np.float32
-            )
+            drawn = image_rng.multinomial(count, np.full(count, 1 / count), size=replicates)[:, group].astype(np.float32)
             draws[place] = drawn / drawn.sum(axis=1, keepdims=True)
         return draws[place]
 
@@ -109,9 +103,7 @@ def bootstrap(
     return fetch
 
 
-def permuted(
-    sample: Sample, cells: Iterable[Cell], seeds: Sequence[int], rng: np.random.Generator, replicates: int
-) -> Fetch:
+def permuted(sample: Sample, cells: Iterable[Cell], seeds: Sequence[int], rng: np.random.Generator, replicates: int) -> Fetch:
     """Means over seeds after the labels of the rows have been permuted within each seed.
 
     Rows are exchanged within data set and architecture; a row is a setting with its sparsity and variant. Attack,

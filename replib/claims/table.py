@@ -37,9 +37,7 @@ NEUTRAL = frozenset({"stopping_criterion", "pruning_schedule", "density", "inher
 DEFAULTS = frozenset({("attack", "PGD-20"), ("data_fraction", "100%"), ("retraining", "adversarial")})
 # Parts that name the condition under which a method is measured; labels of methods are exchanged within them, never
 # across them.
-CONTEXT = frozenset(
-    {"attack", "downstream_training", "data_fraction", "stopping_criterion", "regularizer", "norm", "reference"}
-)
+CONTEXT = frozenset({"attack", "downstream_training", "data_fraction", "stopping_criterion", "regularizer", "norm", "reference"})
 
 ANY: Any = object()
 
@@ -89,9 +87,7 @@ def parse_variant(text: object) -> tuple[tuple[str, str], ...]:
         if not equals and "middle sparsity levels" in part:  # one remark among the printed variants
             name, value = "levels", "middle"
         elif not equals:
-            raise SpecError(
-                f"variant = {text!r} has the part {part.strip()!r} without '='; write name=value; name=value."
-            )
+            raise SpecError(f"variant = {text!r} has the part {part.strip()!r} without '='; write name=value; name=value.")
         pairs.append((name.strip(), value.strip()))
     return tuple(sorted(pairs))
 
@@ -111,9 +107,7 @@ class Sample:
     def __init__(self, frame: pd.DataFrame, settings: Iterable[str]):
         absent = [c for c in COLUMNS if c not in frame.columns]
         if absent:
-            raise SpecError(
-                f"results lack the columns {', '.join(absent)}; give a tidy frame with {', '.join(COLUMNS)}."
-            )
+            raise SpecError(f"results lack the columns {', '.join(absent)}; give a tidy frame with {', '.join(COLUMNS)}.")
         self.settings = tuple(settings)
         for name in pd.unique(frame["setting"]):
             _refuse_misspelling(str(name), self.settings)
@@ -182,9 +176,7 @@ def _refuse_misspelling(name: str, known: Sequence[str]) -> None:
     mine = re.sub(r"[^a-z0-9+]", "", name.lower())
     near = [plain[mine]] if mine in plain else difflib.get_close_matches(name, known, n=1, cutoff=0.86)
     if near:
-        raise SpecError(
-            f"setting = {name!r} is not known; the claims read {near[0]!r}: use that spelling, or a clearly new name."
-        )
+        raise SpecError(f"setting = {name!r} is not known; the claims read {near[0]!r}: use that spelling, or a clearly new name.")
 
 
 class Table:
@@ -220,9 +212,7 @@ class Table:
         match answers."""
         if setting is not None:
             choose("setting", setting, self.sample.settings)
-        names = (
-            [setting] if setting is not None else list(dict.fromkeys(s for s, m in self.sample.index if m == metric))
-        )
+        names = [setting] if setting is not None else list(dict.fromkeys(s for s, m in self.sample.index if m == metric))
         wanted = None if variant is ANY else {k: str(v) for k, v in (variant or {}).items()}
         level = sparsity if sparsity is ANY else _level(sparsity)
         for where in (exhibit,) if isinstance(exhibit, str) else exhibit:
@@ -246,9 +236,7 @@ class Table:
         if not found:
             level = "" if sparsity in (ANY, None) else f" at {sparsity:g} %"
             rest = "".join(f", {v}" for k, v in where.items() if k != "exhibit" and v)
-            raise MissingResult(
-                f"{metric} of {setting}{level}{rest} is missing; run {where['exhibit']} with all its rows."
-            )
+            raise MissingResult(f"{metric} of {setting}{level}{rest} is missing; run {where['exhibit']} with all its rows.")
         if len(found) > 1:
             raise SpecError(
                 f"{metric} of {setting} is ambiguous in {found[0].exhibit}: it fits {len(found)} cells, such as "
@@ -269,9 +257,7 @@ class Table:
         """(replicates,) values of another metric in the row of `cell`."""
         other = cell._replace(metric=metric)
         if other not in self.sample.values:
-            raise MissingResult(
-                f"{other.words()} is missing in {cell.exhibit}; run that exhibit with all its measures."
-            )
+            raise MissingResult(f"{other.words()} is missing in {cell.exhibit}; run that exhibit with all its measures.")
         return self.at(other)
 
     def spread(self, cell: Cell) -> float:

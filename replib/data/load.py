@@ -89,9 +89,7 @@ def _load(data: Data, root: Path | None, device: str) -> Split:
 def _keep(raw: Raw, part: str, data: Data) -> np.ndarray:
     y, n = getattr(raw, part)[1], getattr(data, f"n_{part}")
     if n is not None and n > len(y):
-        raise ReplibError(
-            f"Data.n_{part} = {n}, but the files of {data.name!r} have {len(y)} such pictures. Ask for at most that."
-        )
+        raise ReplibError(f"Data.n_{part} = {n}, but the files of {data.name!r} have {len(y)} such pictures. Ask for at most that.")
     return balanced(y, n, data.role.classes)
 
 

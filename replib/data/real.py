@@ -80,9 +80,7 @@ def cifar100_subset(root: Path) -> Raw:
         np.uint8,
         np.uint8,
     )
-    if not (
-        as_made and np.array_equal(np.bincount(y), [200] * 100) and np.array_equal(np.bincount(y_test), [50] * 100)
-    ):
+    if not (as_made and np.array_equal(np.bincount(y), [200] * 100) and np.array_equal(np.bincount(y_test), [50] * 100)):
         raise ReplibError(f"{root / 'cifar100_subset.npz'} is not the expected cut. {remedy('cifar100_subset')}")
     x, x_test = (np.ascontiguousarray(a.transpose(0, 3, 1, 2)) for a in (x, x_test))
     train, val, _ = stratified(y, (18000, 2000), "cifar100 subset")
@@ -118,9 +116,7 @@ def _tiny(root: Path, n_train: int, n_test: int) -> tuple[np.ndarray, np.ndarray
     """
     folder = root / TINY
     wnids = sorted((folder / "wnids.txt").read_text().split())
-    train = [
-        (p, c) for c, w in enumerate(wnids) for p in sorted((folder / "train" / w / "images").glob("*.JPEG"))[:n_train]
-    ]
+    train = [(p, c) for c, w in enumerate(wnids) for p in sorted((folder / "train" / w / "images").glob("*.JPEG"))[:n_train]]
     listed: dict[str, list[str]] = {w: [] for w in wnids}
     for line in (folder / "val" / "val_annotations.txt").read_text().splitlines():
         file, wnid = line.split("\t")[:2]

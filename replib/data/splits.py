@@ -44,9 +44,7 @@ def stratified(y: np.ndarray, sizes: tuple[int, ...], purpose: str) -> list[np.n
     order = [random.permutation(np.flatnonzero(y == c)) for c in range(classes)]
     cuts = np.cumsum([0, *(n // classes for n in sizes)])
     if any(n % classes for n in sizes) or min(map(len, order)) < cuts[-1]:
-        raise ValueError(
-            f"no split of sizes {sizes} into {classes} classes with {min(map(len, order))} or more pictures"
-        )
+        raise ValueError(f"no split of sizes {sizes} into {classes} classes with {min(map(len, order))} or more pictures")
     bounds = [*itertools.pairwise(cuts), (cuts[-1], None)]
     return [random.permutation(np.concatenate([o[a:b] for o in order])) for a, b in bounds]
 

@@ -212,6 +212,4 @@ def _scene(digits: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     return out
 
 
-STAND_INS: dict[str, Callable[[], Raw]] = {
-    f.__name__: f for f in (digits, digit_pairs, scenes, mnist_fine, mnist14, mnist_source)
-}
+STAND_INS: dict[str, Callable[[], Raw]] = {f.__name__: f for f in (digits, digit_pairs, scenes, mnist_fine, mnist14, mnist_source)}

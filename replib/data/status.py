@@ -46,9 +46,7 @@ class Source:
 _TORONTO = "https://www.cs.toronto.edu/~kriz"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _SVHN = "http://ufldl.stanford.edu/housenumbers"
-_TINY_ARCHIVE = Archive(
-    "http://cs231n.stanford.edu/tiny-imagenet-200.zip", 248_100_043, "90528d7ca1a48142e341f4ef8d21d0de"
-)
+_TINY_ARCHIVE = Archive("http://cs231n.stanford.edu/tiny-imagenet-200.zip", 248_100_043, "90528d7ca1a48142e341f4ef8d21d0de")
 
 SOURCES: dict[str, Source] = {
     "cifar10": Source(
@@ -154,9 +152,7 @@ def _examine_npz(path: Path) -> tuple[str, str]:
         return "damaged", f"{path}: {error}"
     absent = {f"{key}.npy" for key in ("x_train", "y_train", "x_test", "y_test")} - set(names)
     if broken or absent:
-        return "damaged", f"{path}: " + (
-            f"{broken} has a wrong checksum" if broken else f"no {', '.join(sorted(absent))}"
-        )
+        return "damaged", f"{path}: " + (f"{broken} has a wrong checksum" if broken else f"no {', '.join(sorted(absent))}")
     return "present", f"{path}, checksums of its parts agree"
 
 

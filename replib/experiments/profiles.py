@@ -99,10 +99,10 @@ LAPTOP = Profile(
     recipes={
         _CIFAR10: Recipe(
             # Departs: no random crop. A shift by one pixel of 8x8 pictures hides the overfitting that the papers are about (calibration).
-            # Departs: PGD-5 with steps of ε/2 in training and in each epoch's validation, to fit a laptop; tables are evaluated with PGD-20.
+            # Departs: PGD-5 with steps of ε/2 in training and validation, to fit a laptop; tables are evaluated with PGD-20.
             # Departs: weight decay 1e-2 and batches of 32. With the paper's 5e-4 so short a run's magnitudes still show the initialization.
             # Departs: Robust Bird's threshold is 0.2 of the distance of independent masks, and its search takes up to 0.4 of a run. With
-            # 13 steps an epoch all distances lie below the paper's 0.1, and a quarter of the run leaves its queue three epochs to decide in.
+            # 13 steps an epoch all distances lie below the paper's 0.1, and a quarter of the run leaves three epochs to decide in.
             Data("digits", augment="none"), Net("preact_resnet_small"), eps=0.2, epochs=30, batch=32, weight_decay=1e-2, train_steps=5,
             train_step=0.5, val_steps=5, val_step=0.5, search_share=0.4, search_tau=0.2, search_relative=True,
         ),

@@ -37,7 +37,7 @@ class Exhibit:
     jobs: Callable[[Profile], Sequence[Job]]
     read: Callable[[Reader, Profile, Sequence[int]], pd.DataFrame]
     seeds: Literal["flagship", "ordering", "one"] = "ordering"
-    rows: Callable[[Profile], list[Row]] | None = None  # of tables of accuracies
+    rows: Callable[[Profile], list[Row]] | None = None  # of accuracies, where it has any
     page: bool = True  # False: shown on another exhibit's page
 
     def declared(self, p: Profile) -> int:
@@ -50,7 +50,9 @@ class Exhibit:
         return [task(job, seed) for seed in chosen for job in self.jobs(p)]
 
 
-def rows_exhibit(id: str, title: str, rows: Callable[[Profile], list[Row]], seeds: Literal["flagship", "ordering"], *, page: bool = True) -> Exhibit:
+def rows_exhibit(
+    id: str, title: str, rows: Callable[[Profile], list[Row]], seeds: Literal["flagship", "ordering"], *, page: bool = True
+) -> Exhibit:
     """An exhibit that is a table of accuracies."""
     paper, _, name = id.partition("/")
     return Exhibit(
@@ -65,10 +67,13 @@ EXHIBITS: dict[str, Exhibit] = {
     e.id: e
     for e in (
         rows_exhibit("sparsity_winning_twice/table_1", "Dense and ten sparse settings at 80 and 90 %", swt.table_1, "flagship"),
-        rows_exhibit("sparsity_winning_twice/table_1_controls", "Layer-wise shuffled twins of four settings of Table 1", swt.table_1_controls, "ordering", page=False),
+        rows_exhibit(
+            "sparsity_winning_twice/table_1_controls", "Layer-wise shuffled twins of four settings of Table 1",
+            swt.table_1_controls, "ordering", page=False,
+        ),
         Exhibit(
             "sparsity_winning_twice/figure_1", "Robust train and test accuracy over epochs, dense to 90 %",
-            swt_figures.figure_1_jobs, swt_figures.figure_1_read,
+            swt_figures.figure_1_jobs, swt_figures.figure_1_read, rows=swt_figures.figure_1_rows,
         ),
         Exhibit(
             "sparsity_winning_twice/figure_5", "Loss surfaces of dense and 90 % sparse networks",
@@ -147,5 +152,3 @@ def reported(id: str) -> pd.DataFrame:
         return pd.DataFrame()
     table = pd.read_csv(path)
     return table.assign(exhibit=name, sparsity_percent=table.sparsity_percent.astype(float))
-
-

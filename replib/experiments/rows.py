@@ -13,6 +13,7 @@ import torch
 
 from replib.analysis.evaluation import Evaluate
 from replib.attacks import PGD
+from replib.methods import BirdSearch
 from replib.models.build import build
 from replib.sparsity.flops import layer_sizes, mean_inference_flops, training_flops
 from replib.spec import Job, Task, task
@@ -80,12 +81,14 @@ def _history(store: Store, t: Task) -> list[tuple[float, dict[str, int] | None]]
 
 
 def training_cost(store: Store, t: Task, accounting: str) -> float:
-    """Operations of a finished run, evaluation left out."""
+    """Operations of a finished run, evaluation left out. The paper charges Robust Bird all epochs of its search, whenever that ended."""
     run: Train = t.job
     attack = attack_of(run.loss)
     steps = 0 if attack is None else getattr(attack, "steps", 1)
+    whole = accounting == "paper" and isinstance(run.method, BirdSearch)
     return training_flops(
-        _sizes(run), _history(store, t), images=run.data.n_train or run.data.role.n_train, epochs=store.results(t)["epochs"],
+        _sizes(run), _history(store, t), images=run.data.n_train or run.data.role.n_train,
+        epochs=run.epochs if whole else store.results(t)["epochs"],
         attack_steps=steps, accounting=accounting, dense_gradient_images=store.results(t)["method"].get("updates", 0) * run.batch,
     )  # fmt: skip
 
@@ -114,7 +117,9 @@ def row_values(store: Store, row: Row, seed: int) -> dict[str, float]:
     for accounting, name in (("paper", ""), ("exact", "_exact")):
         total = sum(training_cost(store, task(j, seed), accounting) for j in (row.run, *row.costs.values()))
         values[f"training_flops{name}_e17"] = total / 1e17
-        values[f"inference_flops{name}_e9"] = mean_inference_flops(_sizes(row.run), _history(store, t)[-1:] and [(0.0, _history(store, t)[-1][1])], accounting) / 1e9
+        values[f"inference_flops{name}_e9"] = (
+            mean_inference_flops(_sizes(row.run), _history(store, t)[-1:] and [(0.0, _history(store, t)[-1][1])], accounting) / 1e9
+        )
     return values
 
 

@@ -123,7 +123,6 @@ def _few(p: Profile, many: int, few: int) -> int:
     return few if p.watermark else many
 
 
-
 def surface_images(p: Profile) -> int:
     """Test images that losses are averaged over, the same ones for every network and point."""
     return 125 if p.scope == "stand-in" else 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -149,10 +150,10 @@ class FlyingBirdPlus(FlyingBird):
 
     def signals(self, gaps: list[float], losses: list[float]) -> tuple[float, float]:
         """Share of differences with a widening gap, and with a validation loss that did not fall."""
-        prune = sum(b > a for a, b in zip(gaps, gaps[1:], strict=False)) / self.window
+        prune = sum(b > a for a, b in itertools.pairwise(gaps)) / self.window
         tol = self.plateau_tolerance
         still = (lambda a, b: b - a >= 0) if tol is None else (lambda a, b: abs(b - a) <= tol)
-        return prune, sum(still(a, b) for a, b in zip(losses, losses[1:], strict=False)) / self.window
+        return prune, sum(still(a, b) for a, b in itertools.pairwise(losses)) / self.window
 
     def after_epoch(self, state: State, row: dict[str, Any]) -> bool:
         past = [*state.history, row]

@@ -69,8 +69,7 @@ class Rule(Spec):
     def draw(self, scene: Scene) -> Masks:
         """Boolean masks by parameter name, exactly round(density * N) of the N weights of ``scene.weights`` kept."""
         raise SpecError(
-            f"{type(self).__name__} does not say how it draws a mask; give it a method draw(self, scene) that returns "
-            f"the masks."
+            f"{type(self).__name__} does not say how it draws a mask; give it a method draw(self, scene) that returns the masks."
         )
 
 
@@ -144,9 +143,7 @@ class SynFlow(Rule):
         within("SynFlow.iterations", self.iterations, 1)
 
     def draw(self, scene: Scene) -> Masks:
-        return score.synflow_masks(
-            scene.net, list(scene.weights), scene.split.shape, scene.density, iterations=self.iterations
-        )
+        return score.synflow_masks(scene.net, list(scene.weights), scene.split.shape, scene.density, iterations=self.iterations)
 
 
 @dataclass(frozen=True)

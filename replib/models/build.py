@@ -115,9 +115,7 @@ class Bottleneck(nn.Module):
             setattr(self, f"conv{i}", _conv(shape, stride if i == 2 else 1))
             setattr(self, f"bn{i}", nn.BatchNorm2d(shape[0]))
         projection = shapes.get(f"{name}.downsample.0.weight")
-        self.downsample = (
-            nn.Sequential(_conv(projection, stride), nn.BatchNorm2d(projection[0])) if projection else None
-        )
+        self.downsample = nn.Sequential(_conv(projection, stride), nn.BatchNorm2d(projection[0])) if projection else None
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(self.bn1(self.conv1(x)))

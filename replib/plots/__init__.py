@@ -26,9 +26,7 @@ def folder(result: Any) -> Path:
     return Path(base) if base else project_root() / "build" / "rendered" / result.profile.name / paper
 
 
-def save(
-    result: Any, *, figure: Figure | None = None, table: pd.DataFrame | None = None, name: str = "", caption: str = ""
-) -> Markdown:
+def save(result: Any, *, figure: Figure | None = None, table: pd.DataFrame | None = None, name: str = "", caption: str = "") -> Markdown:
     """Write a figure as SVG and PNG and its data as CSV beside the rendered notebook; returns links to them.
 
     Files are called ``<exhibit>[__<name>].svg|png|csv``. A watermark is drawn into figures of a profile whose numbers mean nothing.

@@ -69,9 +69,7 @@ def build(
         lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr).splitlines()
         said = [line.replace(f"{root}/", "") for line in lines if re.search("WARNING|ERROR|[Ee]rror:", line)]
         shown = "; ".join(list(dict.fromkeys(said))[:8]) or (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ReplibError(
-            f"jupyter-book did not build the book cleanly: {shown}. Mend these pages; the whole log is {log}."
-        )
+        raise ReplibError(f"jupyter-book did not build the book cleanly: {shown}. Mend these pages; the whole log is {log}.")
     shutil.rmtree(site, ignore_errors=True)
     site.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(work / "_build/html", site)
@@ -124,9 +122,7 @@ def config(root: Path, profile: str) -> dict[str, Any]:
     """``_config.yml`` of the repository, with the banner of `profile`."""
     settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     if profile == "smoke":
-        banner = (
-            "Smoke profile: a few batches a run. These pages show that the machinery works; their numbers mean nothing."
-        )
+        banner = "Smoke profile: a few batches a run. These pages show that the machinery works; their numbers mean nothing."
         settings["sphinx"]["config"]["html_theme_options"]["announcement"] = banner
     return settings
 
@@ -239,9 +235,7 @@ def for_site(notebook: dict[str, Any], exhibit: str) -> dict[str, Any]:
     if not any(label in text for text in texts):
         first = next((cell for cell in cells if cell["cell_type"] == "markdown"), None)
         if first is None:
-            raise ReplibError(
-                f"The notebook of {exhibit} has no text cell; give it one that begins with the exhibit's title."
-            )
+            raise ReplibError(f"The notebook of {exhibit} has no text cell; give it one that begins with the exhibit's title.")
         first["source"] = f"{label}\n{''.join(first['source'])}"
     notebook["metadata"].setdefault("language_info", {"name": "python"}).setdefault("pygments_lexer", "ipython3")
     figure = 0
@@ -279,9 +273,7 @@ def _copy_results(root: Path, profile: str, target: Path) -> None:
         shutil.copy(path, target / path.name)
 
 
-def _generate(
-    folder: Path, root: Path, profile: str, known: Rows, claims: Rows, built: Sequence[str], status: Rows, roles: Rows
-) -> None:
+def _generate(folder: Path, root: Path, profile: str, known: Rows, claims: Rows, built: Sequence[str], status: Rows, roles: Rows) -> None:
     """Write the generated pages, and the fragments that hand-written pages include."""
     fragments = folder / "generated"
     _write(fragments / "at_a_glance.md", pages.at_a_glance(claims))

@@ -74,9 +74,7 @@ def _inline(text: str) -> str:
     for k, piece in enumerate(pieces):
         if k % 2 == 0:
             # A word between single asterisks is emphasis; every other mark is meant as it stands.
-            piece = re.sub(
-                r"((?<![\w*])\*\w[^*\n]*\w\*(?![\w*]))|[*|`\\]|_(?!\w)", lambda m: m.group(1) or "\\" + m.group(), piece
-            )
+            piece = re.sub(r"((?<![\w*])\*\w[^*\n]*\w\*(?![\w*]))|[*|`\\]|_(?!\w)", lambda m: m.group(1) or "\\" + m.group(), piece)
             # reStructuredText ends a code span only before a space or a mark; an escaped space is shown as nothing.
             out.append(f"\\ {piece}" if k and piece[:1].isalnum() else piece)
         elif _ROLE_WITHOUT_TARGET.match(piece):

@@ -30,9 +30,7 @@ class Paper:
 
 PAPERS = (
     Paper("sparsity_winning_twice", "Sparsity Winning Twice", "Sparsity Winning Twice"),
-    Paper(
-        "achieving_robustness_via_sparsity", "Achieving Adversarial Robustness via Sparsity", "Robustness via Sparsity"
-    ),
+    Paper("achieving_robustness_via_sparsity", "Achieving Adversarial Robustness via Sparsity", "Robustness via Sparsity"),
     Paper("double_win_lottery_tickets", "Data-Efficient Double-Win Lottery Tickets", "Double-Win Tickets"),
     Paper(
         "adversarial_winning_tickets",
@@ -78,10 +76,7 @@ def prose(text: str) -> str:
     """A sentence of a docstring or comment as Markdown: code spans and roles become code, the rest is escaped."""
     pieces = re.split(r"(?::[a-z:]+:)?(`{1,2})~?([^`]+)\1", text)
     # Every third piece is text, and the last of each three is the content of a code span.
-    return "".join(
-        f"`{piece}`" if k % 3 == 2 else "" if k % 3 == 1 or not piece else _spaced(piece)
-        for k, piece in enumerate(pieces)
-    )
+    return "".join(f"`{piece}`" if k % 3 == 2 else "" if k % 3 == 1 or not piece else _spaced(piece) for k, piece in enumerate(pieces))
 
 
 def _spaced(piece: str) -> str:
@@ -104,9 +99,7 @@ def exhibit_id(paper: str, exhibit: str) -> str:
 
 def exhibit_name(exhibit: str) -> str:
     """ "Figure A8" from ``sparsity_winning_twice/figure_a8`` (or from ``figure_a8``)."""
-    return " ".join(
-        w.upper() if re.fullmatch(r"a?\d+", w) else w.capitalize() for w in exhibit.split("/")[-1].split("_")
-    )
+    return " ".join(w.upper() if re.fullmatch(r"a?\d+", w) else w.capitalize() for w in exhibit.split("/")[-1].split("_"))
 
 
 def exhibit_label(exhibit: str) -> str:
@@ -125,9 +118,7 @@ def claim_label(claim_id: str) -> str:
 def verdict_words(scope: str, outcome: str) -> str:
     """The words shown for a verdict; on stand-in data a claim is never "supported", only "consistent with"."""
     if slug(scope) not in {slug(s) for s, _ in SCOPES}:
-        raise ReplibError(
-            f"The scope {scope!r} is not known to the book; use one of {', '.join(s for s, _ in SCOPES)}."
-        )
+        raise ReplibError(f"The scope {scope!r} is not known to the book; use one of {', '.join(s for s, _ in SCOPES)}.")
     return STAND_IN_WORDS.get(outcome, outcome) if scope == "stand-in" else outcome
 
 
@@ -153,9 +144,7 @@ def at_a_glance(claims: Sequence[Record]) -> str:
     ]
     for words, _, sign_badge in verdicts_present(claims):
         lines.append(f'<tr><th scope="row">{sign_badge}</th>{_counts(claims, words)}</tr>')
-    return "\n".join(
-        [*lines, f'<tr class="all"><th scope="row">all claims</th>{_counts(claims, None)}</tr>', "</table></div>\n"]
-    )
+    return "\n".join([*lines, f'<tr class="all"><th scope="row">all claims</th>{_counts(claims, None)}</tr>', "</table></div>\n"])
 
 
 def _counts(claims: Sequence[Record], words: str | None) -> str:
@@ -251,9 +240,7 @@ def _claim_block(claim: Record, built: Collection[str]) -> str:
     if claim.get("sentence") and claim["outcome"] != "no results yet":
         lines += [f"**Found:** {escape(claim['sentence'])}", ""]
     if claim.get("printed") is not None:
-        said = claim.get("printed_sentence") or (
-            "They bear it out." if claim["printed"] else "They do not bear it out."
-        )
+        said = claim.get("printed_sentence") or ("They bear it out." if claim["printed"] else "They do not bear it out.")
         lines += [f"**Printed numbers:** {'true' if claim['printed'] else 'false'}. {escape(said)}", ""]
     facts = claim_facts(claim)
     if facts:
@@ -277,11 +264,7 @@ def claim_facts(claim: Record) -> list[str]:
         facts.append(f"margin {number(claim['margin'])}")
     if claim.get("confirmatory") is not None:
         facts.append("confirmatory" if claim["confirmatory"] else "descriptive")
-    facts += [
-        f"{field} {number(claim[field])}"
-        for field in ("probability", "chance", "fragility")
-        if claim.get(field) is not None
-    ]
+    facts += [f"{field} {number(claim[field])}" for field in ("probability", "chance", "fragility") if claim.get(field) is not None]
     if claim.get("fragility") is not None and claim.get("fragility_of"):
         facts[-1] += f" ({escape(claim['fragility_of'])})"
     return facts
@@ -365,13 +348,9 @@ def register(rows: Sequence[Record]) -> str:
     said = ("paper_says", "evidence", "default", "option")
     body = []
     for row in rows:
-        paper = (
-            f"[{row['paper']}](#paper-{names[row['paper']].name})" if row["paper"] in names else escape(row["paper"])
-        )
+        paper = f"[{row['paper']}](#paper-{names[row['paper']].name})" if row["paper"] in names else escape(row["paper"])
         where = [f"{{py:obj}}`~{w}`" if "." in w else escape(w) for w in (row.get("where") or "").split()]
-        body.append(
-            [row["number"], escape(row["topic"]), paper, *(escape(row[k]) for k in said), ", ".join(where) or "not yet"]
-        )
+        body.append([row["number"], escape(row["topic"]), paper, *(escape(row[k]) for k in said), ", ".join(where) or "not yet"])
     head = [
         "#",
         "Topic",
@@ -382,9 +361,7 @@ def register(rows: Sequence[Record]) -> str:
         "Option here",
         "Implemented in",
     ]
-    return table(
-        head, body, f"{len(body)} points on which a paper is silent, contradicts itself, or differs from its code."
-    )
+    return table(head, body, f"{len(body)} points on which a paper is silent, contradicts itself, or differs from its code.")
 
 
 def departures(found: Sequence[Record]) -> str:
@@ -438,9 +415,7 @@ def _records(rows: Sequence[Record], caption: str) -> str:
     if not rows:
         return ""
     keys = list(rows[0])
-    return table(
-        [escape(k.replace("_", " ")) for k in keys], [[escape(row.get(k)) for k in keys] for row in rows], caption
-    )
+    return table([escape(k.replace("_", " ")) for k in keys], [[escape(row.get(k)) for k in keys] for row in rows], caption)
 
 
 def errata(rows: Sequence[Record]) -> str:
@@ -455,9 +430,7 @@ def errata(rows: Sequence[Record]) -> str:
 # ---------------------------------------------------------------- table of contents
 
 
-def contents(
-    built: Collection[str], api: Sequence[str], howto: Sequence[str], methods: Sequence[str]
-) -> dict[str, Any]:
+def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
     """The table of contents in jupyter-book's format: parts in reading order; exhibits under their paper, in the
     paper's order.
     """

@@ -36,17 +36,13 @@ def departures(package: Path) -> list[dict[str, object]]:
             continue
         tree = ast.parse(text)
         marked = [*_in_comments(text), *_in_docstrings(tree)]
-        found += [
-            {"module": name, "line": n, "inside": _enclosing(tree, n), "text": said} for n, said in sorted(marked)
-        ]
+        found += [{"module": name, "line": n, "inside": _enclosing(tree, n), "text": said} for n, said in sorted(marked)]
     return found
 
 
 def _in_comments(text: str) -> Iterator[tuple[int, str]]:
     """A comment with the mark, joined with the comment lines that follow it without a gap."""
-    comments = {
-        t.start[0]: t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT
-    }
+    comments = {t.start[0]: t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT}
     for line, token in comments.items():
         if not token.string.lstrip("# ").startswith(MARK):
             continue
@@ -112,9 +108,7 @@ def api_pages(package: Path) -> dict[str, str]:
         first, *rest = names
         blocks = [_automodule(first), *(f"## {name}\n\n{_automodule(name)}" for name in rest)]
         pages[group] = "\n".join([f"# {first}", "", *blocks])
-    lines = [
-        f"- [{group}]({group}.md): {_first_sentence(modules(package)[names[0]])}" for group, names in groups.items()
-    ]
+    lines = [f"- [{group}]({group}.md): {_first_sentence(modules(package)[names[0]])}" for group, names in groups.items()]
     intro = "Every module of the package, generated from its source. *[source]* beside a name opens the code."
     pages["index"] = "\n".join(["(api)=", "# Reference of the package", "", intro, "", *lines, ""])
     return pages

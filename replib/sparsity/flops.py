@@ -77,16 +77,12 @@ def inference_flops(sizes: Mapping[str, LayerSize], nnz: Counts | None = None, a
     nnz = nnz or {}
     unknown = [name for name in nnz if name not in sizes]
     if unknown:
-        raise ReplibError(
-            f"No layer is called {unknown[0]!r}; count weights by the parameter names of the net that was measured."
-        )
+        raise ReplibError(f"No layer is called {unknown[0]!r}; count weights by the parameter names of the net that was measured.")
     total = 0
     for name, layer in sizes.items():
         kept = nnz.get(name, layer.weights)
         if not 0 <= kept <= layer.weights:
-            raise ReplibError(
-                f"{name} has {layer.weights} weights and cannot keep {kept}; pass counts of this net's masks."
-            )
+            raise ReplibError(f"{name} has {layer.weights} weights and cannot keep {kept}; pass counts of this net's masks.")
         if accounting == "exact":
             total += 2 * kept * layer.positions
         elif layer.conv:
@@ -114,9 +110,7 @@ def mean_inference_flops(sizes: Mapping[str, LayerSize], history: History, accou
         return inference_flops(sizes, history[-1][1], accounting)
     ends = [*starts[1:], 1.0]
     return sum(
-        (end - start) * inference_flops(sizes, nnz, accounting)
-        for (start, nnz), end in zip(history, ends, strict=True)
-        if end > start
+        (end - start) * inference_flops(sizes, nnz, accounting) for (start, nnz), end in zip(history, ends, strict=True) if end > start
     )
 
 

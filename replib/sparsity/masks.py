@@ -20,9 +20,7 @@ Masks = dict[str, Tensor]
 def _order(score: Tensor, descending: bool) -> Tensor:
     flat = score.detach().flatten()
     if torch.isnan(flat).any():
-        raise ReplibError(
-            "Scores contain NaN, so weights cannot be ranked; look for diverged training or a zero division."
-        )
+        raise ReplibError("Scores contain NaN, so weights cannot be ranked; look for diverged training or a zero division.")
     return torch.sort(flat, descending=descending, stable=True).indices
 
 
@@ -142,9 +140,7 @@ def density(masks: Masks) -> float:
 def _same_layers(a: Masks, b: Masks) -> None:
     shapes = [{name: tuple(m.shape) for name, m in masks.items()} for masks in (a, b)]
     if shapes[0] != shapes[1]:
-        raise ReplibError(
-            "Two masks of different layers or shapes cannot be compared; take both from the same net and scope."
-        )
+        raise ReplibError("Two masks of different layers or shapes cannot be compared; take both from the same net and scope.")
 
 
 def hamming(a: Masks, b: Masks) -> int:
@@ -187,9 +183,7 @@ def chance_iou(density_a: float, density_b: float) -> float:
     return both / either if either else 1.0
 
 
-def projector(
-    params: Mapping[str, Tensor], masks: Masks, optimizer: torch.optim.Optimizer | None = None
-) -> Callable[[], None]:
+def projector(params: Mapping[str, Tensor], masks: Masks, optimizer: torch.optim.Optimizer | None = None) -> Callable[[], None]:
     """A function that zeroes, in place, removed weights and their optimizer state (momentum, Adam's moments).
 
     To be called after every optimizer step: momentum left behind would revive a removed weight one step later. The
@@ -230,8 +224,6 @@ def unpack(packed: Mapping[str, np.ndarray], shapes: Mapping[str, Iterable[int]]
         shape = tuple(shapes[name])
         n = int(np.prod(shape))
         if len(bits) != -(-n // 8):
-            raise ReplibError(
-                f"Packed mask {name} holds {len(bits)} bytes, which is not a mask of shape {shape}; redo its job."
-            )
+            raise ReplibError(f"Packed mask {name} holds {len(bits)} bytes, which is not a mask of shape {shape}; redo its job.")
         out[name] = torch.from_numpy(np.unpackbits(bits, count=n).astype(bool)).view(shape)
     return out

@@ -117,8 +117,7 @@ def largest_remainder(values: Sequence[float] | np.ndarray, total: int) -> np.nd
     part = values - floor
     if not 0 <= missing <= np.count_nonzero(part):
         raise ValueError(
-            f"{len(values)} values with sum {values.sum():.6g} cannot be rounded to the total {total}; "
-            f"pass their rounded sum."
+            f"{len(values)} values with sum {values.sum():.6g} cannot be rounded to the total {total}; pass their rounded sum."
         )
     floor[np.argsort(-part, kind="stable")[:missing]] += 1
     return floor

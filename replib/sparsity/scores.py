@@ -41,9 +41,7 @@ def snip(model: nn.Module, weights: Mapping[str, nn.Parameter], x: Tensor, y: Te
     return {name: (w * g).detach().abs() for (name, w), g in zip(weights.items(), gradients, strict=True)}
 
 
-def grasp(
-    model: nn.Module, weights: Mapping[str, nn.Parameter], x: Tensor, y: Tensor, temperature: float = 200.0
-) -> Scores:
+def grasp(model: nn.Module, weights: Mapping[str, nn.Parameter], x: Tensor, y: Tensor, temperature: float = 200.0) -> Scores:
     """w (H g), g the gradient and H the Hessian of the mean cross-entropy of logits / `temperature` on (x, y).
 
     Removing a weight changes |g|^2 by -2 w (H g) to first order, so the weights with the *smallest* value are those

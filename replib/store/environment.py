@@ -28,7 +28,11 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     lines = dict(line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
     table = {k.strip(): v.strip() for k, v in lines.items()}
-    flags = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve") if f in table.get("flags", table.get("Features", "")).split()]
+    flags = [
+        f
+        for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
+        if f in table.get("flags", table.get("Features", "")).split()
+    ]
     name = table.get("model name", platform.machine())
     model = f" family {table['cpu family']} model {table['model']}" if "cpu family" in table else ""
     return f"{name}{model} ({', '.join(flags) or 'no vector flags known'})"

@@ -30,9 +30,7 @@ class Missing(ReplibError, LookupError):
     """A result that nobody has made yet."""
 
     def __init__(self, task: Task, looked_in: str):
-        super().__init__(
-            f"There is no result of {task} in {looked_in}. Make it with: replib run --key {task.name} --seeds {task.seed}"
-        )
+        super().__init__(f"There is no result of {task} in {looked_in}. Make it with: replib run --key {task.name} --seeds {task.seed}")
 
 
 class Damaged(ReplibError):

@@ -273,4 +273,3 @@ def _output(state: State, job: Train) -> Output:
         arrays=arrays,
         weights=state.kept,
     )
-

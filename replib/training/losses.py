@@ -29,9 +29,7 @@ def objective(loss: Loss, teachers: Mapping[str, nn.Module]) -> Objective:
         case CrossEntropy():
             return lambda model, x, y, g: _with_logits(model(x), lambda z: F.cross_entropy(z, y, label_smoothing=loss.smoothing))
         case PGDAT() | FastAT():
-            return lambda model, x, y, g: _with_logits(
-                model(perturb(model, x, y, loss.attack, g)), lambda z: F.cross_entropy(z, y)
-            )
+            return lambda model, x, y, g: _with_logits(model(perturb(model, x, y, loss.attack, g)), lambda z: F.cross_entropy(z, y))
         case CleanAndAdversarial():
 
             def both(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -31,9 +31,7 @@ def placed(net: nn.Module, device: str) -> nn.Module:
 def fresh(job: Train, split: Split, seed: int, draw: int = 0) -> nn.Module:
     """The network of `job` with the initial weights of `seed`; the same for every method with that seed."""
     purpose = "init" if draw == 0 else f"init/{draw}"
-    return build(
-        job.net, classes=split.classes, shape=split.shape, mean=split.mean, std=split.std, generator=generator(seed, purpose)
-    )
+    return build(job.net, classes=split.classes, shape=split.shape, mean=split.mean, std=split.std, generator=generator(seed, purpose))
 
 
 def checkpoint_name(store: Store, task: Task, checkpoint: str) -> str:

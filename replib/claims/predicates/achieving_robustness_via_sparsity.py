@@ -56,9 +56,7 @@ def iwi_small_matches_large(t: Table) -> list[Condition]:
         cells = _rows(t, ADVERSARIAL, place)
         small = [c for c in cells if c.sparsity >= 50]
         if not small:
-            raise MissingResult(
-                f"no network with half the weights of {' '.join(pair)} in table_1; run a ratio of at least 50 %."
-            )
+            raise MissingResult(f"no network with half the weights of {' '.join(pair)} in table_1; run a ratio of at least 50 %.")
         base = _base(t, place, ADVERSARIAL)
         higher += [t.at(c) > base for c in cells]
         lead = stack([t.at(c) for c in small]).max(axis=0) - base
@@ -78,9 +76,7 @@ def iwi_retraining_helps(t: Table) -> list[Condition]:
                 gains = [t.same_row(full, k) - t.same_row(bare, k) for k in BOTH]
                 better.append(stack(gains).min(axis=0) > 0)
     if not better:
-        raise MissingResult(
-            "networks before retraining are missing in table_1; evaluate them (variant retraining=none)."
-        )
+        raise MissingResult("networks before retraining are missing in table_1; evaluate them (variant retraining=none).")
     return [above("share of networks that gain in both accuracies", stack(better).mean(axis=0), 0.5)]
 
 
@@ -201,8 +197,7 @@ def iwi_ticket_beats_gup(t: Table) -> list[Condition]:
     return [
         above(
             f"adversarial accuracy at 90 %, ticket minus GUP, {' '.join(pair)}",
-            t.get(TICKET, 90, ADVERSARIAL, **_place("table_3", pair))
-            - t.get("GUP", 90, ADVERSARIAL, **_place("table_1", pair)),
+            t.get(TICKET, 90, ADVERSARIAL, **_place("table_3", pair)) - t.get("GUP", 90, ADVERSARIAL, **_place("table_1", pair)),
             measure="accuracy",
         )
         for pair in t.pairs(ADVERSARIAL, exhibit="table_3", setting="Baseline", dataset="CIFAR-10")
@@ -255,9 +250,7 @@ def iwi_beats_ticket_and_base(t: Table) -> list[Condition]:
         }
         for rival, value in rivals.items():
             lead = stack([t.same_row(c, k) - value(k) for k in BOTH]).min(axis=0)
-            name = (
-                f"IWI minus {rival} at {c.sparsity:g} %, {' '.join(pair)}, column {column}, smaller of both accuracies"
-            )
+            name = f"IWI minus {rival} at {c.sparsity:g} %, {' '.join(pair)}, column {column}, smaller of both accuracies"
             out.append(above(name, lead, measure="accuracy"))
     return out
 
@@ -281,9 +274,7 @@ def iwi_cheaper(t: Table) -> list[Condition]:
     metric = "training_flops_e17"
     networks = t.find(metric, exhibit="table_4", setting=IWI, variant=ANY)
     if not networks:
-        raise MissingResult(
-            "training FLOPs are missing in table_4; count them for the base and for each inherited network."
-        )
+        raise MissingResult("training FLOPs are missing in table_4; count them for the base and for each inherited network.")
     return [
         above(
             f"saving of training FLOPs, IWI from {c.sparsity:g} %, {c.dataset} {c.architecture}",
@@ -300,9 +291,7 @@ def iwi_sparser_is_more_robust(t: Table) -> list[Condition]:
     for pair in t.pairs(metric, exhibit="theorem_2", variant=ANY):
         cells = t.find(metric, variant=ANY, **_place("theorem_2", pair))
         if len(cells) < 4:
-            raise MissingResult(
-                f"a rank correlation needs four networks of {' '.join(pair)}; run theorem_2 with more of them."
-            )
+            raise MissingResult(f"a rank correlation needs four networks of {' '.join(pair)}; run theorem_2 with more of them.")
         trend = rank_correlation(stack([t.at(c) for c in cells]), stack([t.same_row(c, ADVERSARIAL) for c in cells]))
         out.append(below(f"rank correlation of norms with adversarial accuracy, {' '.join(pair)}", trend))
     return out

@@ -35,9 +35,7 @@ def _levels(t: Table, metric: str, low: float = 0.0, high: float = 100.0, **wher
     """Sparsities of the cells that fit whose density in percent lies in [low, high], densest first."""
     levels = [s for s in t.sparsities(metric, **where) if low - 1e-6 <= 100 - s <= high + 1e-6 and s > 0]
     if not levels:
-        raise MissingResult(
-            f"{metric} of {where.get('setting')} at densities {low:g} to {high:g} % is missing; run {where['exhibit']}."
-        )
+        raise MissingResult(f"{metric} of {where.get('setting')} at densities {low:g} to {high:g} % is missing; run {where['exhibit']}.")
     return levels
 
 
@@ -48,9 +46,7 @@ def awt_ntt_keeps_dynamics(t: Table) -> list[Condition]:
         end = {m: t.get(m, ANY, f"{metric}_end", exhibit="figure_1") for m in ("NTT", "DNS")}
         name = metric.replace("_", " ")
         out.append(above(f"{name} at the end, DNS minus NTT", end["DNS"] - end["NTT"]))
-        out.append(
-            above(f"growth of the {name} of DNS", end["DNS"] - t.get("DNS", ANY, f"{metric}_start", exhibit="figure_1"))
-        )
+        out.append(above(f"growth of the {name} of DNS", end["DNS"] - t.get("DNS", ANY, f"{metric}_start", exhibit="figure_1")))
     ntt, dns = (t.get(m, ANY, NATURAL, exhibit="figure_1") for m in ("NTT", "DNS"))
     return [*out, above("final test accuracy, NTT minus DNS", ntt - dns, measure="accuracy")]
 
@@ -73,16 +69,10 @@ def awt_distances_fall(t: Table) -> list[Condition]:
             name = f"{metric.replace('_', ' ')}, {exhibit.replace('_', ' ')} {' '.join(variant.values())}".strip()
             out.append(above(f"{name}, start minus end, least over densities", (start - end).min(axis=0)))
             late = (start - half) - (half - end)
-            out.append(
-                above(f"{name}, fall in the first half minus second half, least over densities", late.min(axis=0))
-            )
+            out.append(above(f"{name}, fall in the first half minus second half, least over densities", late.min(axis=0)))
             if len(levels) > 2:
                 density = stack([np.full(end.shape[1], 100 - s) for s in levels])
-                out.append(
-                    below(
-                        f"{name}, rank correlation of density with the final distance", rank_correlation(density, end)
-                    )
-                )
+                out.append(below(f"{name}, rank correlation of density with the final distance", rank_correlation(density, end)))
     if not out:
         raise MissingResult("kernel and target distances are missing in figure_3 and figure_7; run those exhibits.")
     return out
@@ -103,9 +93,7 @@ def awt_curves_vs_density(t: Table) -> list[Condition]:
         values = stack([t.at(c) for c in cells])
         density = stack([np.full(values.shape[1], 100 - c.sparsity) for c in cells])
         name = f"{exhibit.replace('_', ' ')} {norm}".strip() + f", {dataset}"
-        out.append(
-            below(f"rank correlation of density with the distance of curves, {name}", rank_correlation(density, values))
-        )
+        out.append(below(f"rank correlation of density with the distance of curves, {name}", rank_correlation(density, values)))
         out.append(above(f"distance of curves, sparsest minus densest, {name}", values[-1] - values[0]))
     if not out:
         raise MissingResult("curve_distance is missing in figures 3, 4, 5 and 7; run one of those exhibits.")
@@ -116,19 +104,11 @@ def awt_beats_cosentino(t: Table) -> list[Condition]:
     """Adversarial accuracy of AWT above the iterative ticket at every density, with the greatest lead at the least
     density."""
     levels = _levels(t, ADVERSARIAL, exhibit="table_1", setting=AWT)
-    lead = {
-        s: t.get(AWT, s, ADVERSARIAL, exhibit="table_1") - t.get(COSENTINO, s, ADVERSARIAL, exhibit="table_1")
-        for s in levels
-    }
-    out = [
-        above(f"adversarial accuracy at density {100 - s:g} %, AWT minus iterative ticket", lead[s], measure="accuracy")
-        for s in levels
-    ]
+    lead = {s: t.get(AWT, s, ADVERSARIAL, exhibit="table_1") - t.get(COSENTINO, s, ADVERSARIAL, exhibit="table_1") for s in levels}
+    out = [above(f"adversarial accuracy at density {100 - s:g} %, AWT minus iterative ticket", lead[s], measure="accuracy") for s in levels]
     if len(levels) > 1:
         rest = stack([lead[s] for s in levels[:-1]]).max(axis=0)
-        out.append(
-            above("lead at the least density minus greatest other lead", lead[levels[-1]] - rest, measure="accuracy")
-        )
+        out.append(above("lead at the least density minus greatest other lead", lead[levels[-1]] - rest, measure="accuracy"))
     return out
 
 
@@ -202,9 +182,7 @@ def awt_beats_random(t: Table) -> list[Condition]:
         for k in BOTH:
             lead = t.get(AWT, s, k, exhibit="figure_6") - t.get(RANDOM, s, k, exhibit="figure_6")
             out.append(above(f"{SHORT[k]} at density {100 - s:g} %, AWT minus random", lead, measure="accuracy"))
-        closer = t.get(RANDOM, s, "curve_distance", exhibit="figure_6") - t.get(
-            AWT, s, "curve_distance", exhibit="figure_6"
-        )
+        closer = t.get(RANDOM, s, "curve_distance", exhibit="figure_6") - t.get(AWT, s, "curve_distance", exhibit="figure_6")
         out.append(above(f"distance of curves at density {100 - s:g} %, random minus AWT", closer))
     return out
 
@@ -212,12 +190,8 @@ def awt_beats_random(t: Table) -> list[Condition]:
 def awt_1_beats_random_3(t: Table) -> list[Condition]:
     """Adversarial accuracy of AWT at the least density d above that of a random structure at 3 d."""
     density = 100 - max(_levels(t, ADVERSARIAL, exhibit="figure_6", setting=AWT))
-    lead = t.get(AWT, 100 - density, ADVERSARIAL, exhibit="figure_6") - t.get(
-        RANDOM, 100 - 3 * density, ADVERSARIAL, exhibit="figure_6"
-    )
-    return [
-        above(f"adversarial accuracy, AWT at {density:g} % minus random at {3 * density:g} %", lead, measure="accuracy")
-    ]
+    lead = t.get(AWT, 100 - density, ADVERSARIAL, exhibit="figure_6") - t.get(RANDOM, 100 - 3 * density, ADVERSARIAL, exhibit="figure_6")
+    return [above(f"adversarial accuracy, AWT at {density:g} % minus random at {3 * density:g} %", lead, measure="accuracy")]
 
 
 def awt_sampling_costs_nothing(t: Table) -> list[Condition]:

@@ -47,9 +47,7 @@ def _curve(
     cells = t.find(metric, exhibit=exhibit, setting=setting, dataset=dataset, variant=variant)
     curve = {c.sparsity: t.at(c) for c in sorted(cells, key=lambda c: c.sparsity)}
     if len(curve) < 2:
-        raise MissingResult(
-            f"{name} of {setting} after {pre} pre-training on {dataset} is missing in {exhibit}; run that exhibit."
-        )
+        raise MissingResult(f"{name} of {setting} after {pre} pre-training on {dataset} is missing in {exhibit}; run that exhibit.")
     return curve
 
 
@@ -160,9 +158,7 @@ def dw_gain_over_sparsity(t: Table) -> list[Condition]:
             if m[1] == "standard":
                 out.append(above(f"gain in {m[0]} at {levels[-1]:g} %, {d}", gain[-1], measure="accuracy"))
                 half = gain[-1] - gain[0] / 2
-                out.append(
-                    above(f"gain in {m[0]} at {levels[-1]:g} % minus half the dense gain, {d}", half, strict=False)
-                )
+                out.append(above(f"gain in {m[0]} at {levels[-1]:g} % minus half the dense gain, {d}", half, strict=False))
                 continue
             late = [i for i, s in enumerate(levels) if s > 95.6]
             inner = [i for i in range(1, len(levels)) if i not in late]
@@ -194,9 +190,7 @@ def dw_fat_vs_std(t: Table) -> list[Condition]:
         else:
             low = [i for i, s in enumerate(levels) if s <= 95.6]
             bound = max(t.margin, _dense_noise(t, IMP, STD, m, "CIFAR-100", "figure_3"))
-            out.append(
-                below(f"{m[0]}, greatest difference up to 95.60 %", np.abs(gain[low]).max(axis=0), bound, strict=False)
-            )
+            out.append(below(f"{m[0]}, greatest difference up to 95.60 %", np.abs(gain[low]).max(axis=0), bound, strict=False))
     return out
 
 
@@ -210,19 +204,13 @@ def dw_retraining_regime_idle(t: Table) -> list[Condition]:
         first, second = (_extreme(t, s, AT, d, exhibits) for s in (IMP, IMP_AT))
         # one round: the denser of the two keeps at most 100/80 of what the sparser keeps
         ratio = (100 - np.minimum(first, second)) / (100 - np.maximum(first, second))
-        out.append(
-            below(
-                f"ratio of kept weights at the extreme sparsities, {d}", ratio, 100 / (100 - ROUND) + 0.01, strict=False
-            )
-        )
+        out.append(below(f"ratio of kept weights at the extreme sparsities, {d}", ratio, 100 / (100 - ROUND) + 0.01, strict=False))
         if not printed:
             for m in MEASURES:
                 a, b = (_curve(t, s, AT, m, d, "figure_4") for s in (IMP, IMP_AT))
                 apart = stack([np.abs(a[s] - b[s]) for s in a if s in b]).mean(axis=0)
                 noise = _dense_noise(t, IMP, AT, m, d, "figure_4") or t.margin
-                out.append(
-                    below(f"{m[0]}, mean absolute difference of both re-trainings, {d}", apart, noise, strict=False)
-                )
+                out.append(below(f"{m[0]}, mean absolute difference of both re-trainings, {d}", apart, noise, strict=False))
     return out
 
 
@@ -245,8 +233,7 @@ def dw_robust_pretraining_data_efficient(t: Table) -> list[Condition]:
     return [
         above(
             f"grid mean of {m[0]} with {fraction} of the data, {pre} minus standard, {d}",
-            _grid_mean(_curve(t, IMP, pre, m, d, "figure_5", fraction))
-            - _grid_mean(_curve(t, IMP, STD, m, d, "figure_5", fraction)),
+            _grid_mean(_curve(t, IMP, pre, m, d, "figure_5", fraction)) - _grid_mean(_curve(t, IMP, STD, m, d, "figure_5", fraction)),
             measure="accuracy",
         )
         for d in _datasets(t, "figure_5")
@@ -270,11 +257,7 @@ def dw_svhn_collapse(t: Table) -> list[Condition]:
                     raise MissingResult(f"SVHN needs sparsities on both sides of {start} %; run Figure 5.")
                 name = f"{m[0]} with {fraction} of the data, {pre} minus standard"
                 out.append(above(f"{name}, least before {start} %", stack(before).min(axis=0), t.margin))
-                out.append(
-                    below(
-                        f"{name}, greatest from {start} % on", np.abs(stack(after)).max(axis=0), t.margin, strict=False
-                    )
-                )
+                out.append(below(f"{name}, greatest from {start} % on", np.abs(stack(after)).max(axis=0), t.margin, strict=False))
     return out
 
 
@@ -320,9 +303,7 @@ def dw_fat_mid_at_high(t: Table) -> list[Condition]:
                 last = max(s for s in fat if s in at)
                 name = f"{m[0]} with {fraction} of the data, {d}"
                 lead = stack([fat[s] - at[s] for s in middle]).max(axis=0)
-                out.append(
-                    above(f"{name}, fast adversarial minus adversarial, best middle sparsity", lead, measure="accuracy")
-                )
+                out.append(above(f"{name}, fast adversarial minus adversarial, best middle sparsity", lead, measure="accuracy"))
                 name = f"{name}, adversarial minus fast adversarial at {last:g} %"
                 out.append(above(name, at[last] - fat[last], measure="accuracy"))
     return out
@@ -354,9 +335,7 @@ def dw_fat_landscape_flatter(t: Table) -> list[Condition]:
     for exhibit, words in (("figure_6", "clean"), ("figure_a9", "attacked")):
         for fraction in LIMITED:
             area = {
-                pre: t.get(
-                    IMP, ANY, "basin_area", exhibit=exhibit, variant={"pre_training": pre, "data_fraction": fraction}
-                )
+                pre: t.get(IMP, ANY, "basin_area", exhibit=exhibit, variant={"pre_training": pre, "data_fraction": fraction})
                 for pre in PRE_TRAININGS
             }
             lead = area[FAT] - np.maximum(area[STD], area[AT])
@@ -426,9 +405,5 @@ def dw_other_tasks(t: Table) -> list[Condition]:
             if not cells:
                 raise MissingResult(f"task_measure after {pre} pre-training is missing on {d}; run Figure A10.")
             mean[pre] = stack([t.at(c) for c in cells]).mean(axis=0)
-        out.append(
-            above(
-                f"grid mean on {d}, adversarial minus standard pre-training", mean[AT] - mean[STD], measure="accuracy"
-            )
-        )
+        out.append(above(f"grid mean on {d}, adversarial minus standard pre-training", mean[AT] - mean[STD], measure="accuracy"))
     return out

@@ -59,6 +59,11 @@ def _measure(metric: str) -> str:
     return "gap" if metric == RGG else "" if metric in (TRAINING, INFERENCE) else "accuracy"
 
 
+def _counted(t: Table, *metrics: str) -> tuple[str, ...]:
+    """The FLOPs that a claim may be judged by: none on a stand-in."""
+    return () if t.scope == "stand-in" else metrics or (TRAINING, INFERENCE)
+
+
 def _places(t: Table, metric: str, exhibits: tuple[str, ...] = TABLES_2_3) -> list[dict[str, str]]:
     """The (exhibit, dataset, architecture) of each dense row of the exhibits, a data set with its network only once."""
     seen: dict[tuple[str, str], dict[str, str]] = {}
@@ -104,9 +109,7 @@ def swt_gap_shrinks_with_sparsity(t: Table) -> list[Condition]:
         values = stack([t.at(cells[level]) for level in levels])
         trend = rank_correlation(stack([np.full(values.shape[1], float(level)) for level in levels]), values)
         out.append(below(f"rank correlation of sparsity with {SHORT[metric]}", trend))
-        out.append(
-            below(f"{SHORT[metric]} at {levels[-1]:g} % minus dense", values[-1] - values[0], measure=_measure(metric))
-        )
+        out.append(below(f"{SHORT[metric]} at {levels[-1]:g} % minus dense", values[-1] - values[0], measure=_measure(metric)))
     return out
 
 
@@ -131,10 +134,9 @@ def swt_accuracy_not_lost(t: Table) -> list[Condition]:
     out = [
         above(
             f"greatest gain in {SHORT[metric]}",
-            stack(
-                [t.get(m, 80, metric, **p) - t.get("Baseline", 0, metric, **p) for p in places for m in PROPOSED]
-            ).max(axis=0),
+            stack([t.get(m, 80, metric, **p) - t.get("Baseline", 0, metric, **p) for p in places for m in PROPOSED]).max(axis=0),
             measure="accuracy",
+            choices=(len(places) * len(PROPOSED), 1),
         )
         for metric in (RA, SA)
     ]
@@ -180,25 +182,26 @@ def swt_rb_gap_80_90(t: Table) -> list[Condition]:
 
 
 def swt_small_dense_rp_worst(t: Table) -> list[Condition]:
-    """The better of Small Dense and Random Pruning below the worst of the other static methods, best and final RA."""
-    pair = ("Small Dense", "Random Pruning")
+    """Small Dense and Random Pruning each below each of the other static methods, best and final RA."""
     return [
         above(
-            f"{SHORT[metric]} at {s} %: worst other static method minus the better of Small Dense and Random Pruning",
-            stack([t.get(m, s, metric, **TABLE_1) for m in STATIC_PRUNING]).min(axis=0)
-            - stack([t.get(m, s, metric, **TABLE_1) for m in pair]).max(axis=0),
+            f"{SHORT[metric]} at {s} %: {other} minus {m}",
+            t.get(other, s, metric, **TABLE_1) - t.get(m, s, metric, **TABLE_1),
             measure="accuracy",
         )
         for s in LEVELS
         for metric in (RA, RA_FINAL)
+        for other in STATIC_PRUNING
+        for m in ("Small Dense", "Random Pruning")
     ]
 
 
 def swt_rb_beats_omp(t: Table) -> list[Condition]:
-    """Robust Bird no worse than OMP in every measure of the table, at equal sparsity."""
+    """Robust Bird no worse than OMP in every measure of the table, at equal sparsity; FLOPs not on a stand-in, whose
+    small network has other shares of its cost in other layers."""
     out = []
     for s in LEVELS:
-        for metric in (*ACCURACIES, RGG, DROP, TRAINING, INFERENCE):
+        for metric in (*ACCURACIES, RGG, DROP, *_counted(t)):
             difference = t.get("Robust Bird", s, metric, **TABLE_1) - t.get("OMP", s, metric, **TABLE_1)
             better = above if metric in ACCURACIES else below
             name = f"{SHORT[metric]} at {s} %, Robust Bird minus OMP"
@@ -208,9 +211,7 @@ def swt_rb_beats_omp(t: Table) -> list[Condition]:
 
 def swt_rb_flops_vs_omp(t: Table) -> list[Condition]:
     """Saving of training FLOPs against OMP at least 0.75 at 80 %, and greater at 90 %."""
-    saving = {
-        s: 1 - t.get("Robust Bird", s, TRAINING, **TABLE_1) / t.get("OMP", s, TRAINING, **TABLE_1) for s in LEVELS
-    }
+    saving = {s: 1 - t.get("Robust Bird", s, TRAINING, **TABLE_1) / t.get("OMP", s, TRAINING, **TABLE_1) for s in LEVELS}
     return [
         above("saving of training FLOPs against OMP at 80 %", saving[80], 0.75, strict=False),
         above("saving at 90 % minus saving at 80 %", saving[90] - saving[80]),
@@ -218,20 +219,21 @@ def swt_rb_flops_vs_omp(t: Table) -> list[Condition]:
 
 
 def swt_synflow_igq_best_static(t: Table) -> list[Condition]:
-    """The better of SynFlow and IGQ above the best other static method, in RA and SA of both checkpoints.
+    """The better of SynFlow and IGQ above each other static method, in RA and SA of both checkpoints.
 
     The statement does not name a checkpoint, so both are read.
     """
-    others = tuple(m for m in STATIC if m not in ("SynFlow", "IGQ"))
     return [
         above(
-            f"{SHORT[metric]} at {s} %: better of SynFlow and IGQ minus best other static method",
-            stack([t.get(m, s, metric, **TABLE_1) for m in ("SynFlow", "IGQ")]).max(axis=0)
-            - stack([t.get(m, s, metric, **TABLE_1) for m in others]).max(axis=0),
+            f"{SHORT[metric]} at {s} %: better of SynFlow and IGQ minus {other}",
+            stack([t.get(m, s, metric, **TABLE_1) for m in ("SynFlow", "IGQ")]).max(axis=0) - t.get(other, s, metric, **TABLE_1),
             measure="accuracy",
+            choices=(2, 1),
         )
         for s in LEVELS
         for metric in ACCURACIES
+        for other in STATIC
+        if other not in ("SynFlow", "IGQ")
     ]
 
 
@@ -323,10 +325,9 @@ def swt_small_dense_tradeoff(t: Table) -> list[Condition]:
     out = []
     for s in LEVELS:
         small = t.get("Small Dense", s, RGG, **TABLE_1)
-        rest = [t.get(m, s, RGG, **TABLE_1) for m in (*STATIC[1:], *FLYING)] + [t.get("Baseline", 0, RGG, **TABLE_1)]
-        out.append(
-            above(f"gap at {s} %, least other minus Small Dense", stack(rest).min(axis=0) - small, measure="gap")
-        )
+        for other, level in [("Baseline", 0), *((m, s) for m in (*STATIC[1:], *FLYING))]:
+            gap = t.get(other, level, RGG, **TABLE_1)
+            out.append(above(f"gap at {s} %, {other} minus Small Dense", gap - small, measure="gap"))
         robust = t.get("Small Dense", s, RA, **TABLE_1)
         dense, fbp = t.get("Baseline", 0, RA, **TABLE_1), t.get("Flying Bird+", s, RA, **TABLE_1)
         out.append(above(f"best RA, dense minus Small Dense of {s} %", dense - robust, measure="accuracy"))
@@ -335,16 +336,17 @@ def swt_small_dense_tradeoff(t: Table) -> list[Condition]:
 
 
 def swt_fb_top_robust_accuracy(t: Table) -> list[Condition]:
-    """Flying Bird and Flying Bird+ each above the greatest static method in best and in final RA."""
+    """Flying Bird and Flying Bird+ each above each static method in best and in final RA."""
     return [
         above(
-            f"{SHORT[metric]} at {s} %, {m} minus best static method",
-            t.get(m, s, metric, **TABLE_1) - stack([t.get(o, s, metric, **TABLE_1) for o in STATIC]).max(axis=0),
+            f"{SHORT[metric]} at {s} %, {m} minus {other}",
+            t.get(m, s, metric, **TABLE_1) - t.get(other, s, metric, **TABLE_1),
             measure="accuracy",
         )
         for s in LEVELS
         for m in FLYING
         for metric in (RA, RA_FINAL)
+        for other in STATIC
     ]
 
 
@@ -356,6 +358,7 @@ def swt_fbp_gap_rank(t: Table) -> list[Condition]:
             f"gap at {s} %, second smallest of the others minus Flying Bird+",
             kth_smallest([t.get(m, s, RGG, **TABLE_1) for m in others], 2) - t.get("Flying Bird+", s, RGG, **TABLE_1),
             measure="gap",
+            choices=(2, len(others) - 1),  # partial conjunction: six of seven, and two of seven (Benjamini and Heller, 2008)
         )
         for s in LEVELS
     ]
@@ -368,9 +371,9 @@ def swt_fbp_cheapest(t: Table) -> list[Condition]:
     for s in LEVELS:
         for metric in (TRAINING, INFERENCE):
             mine = t.get("Flying Bird+", s, metric, **TABLE_1)
-            least = stack([t.get(m, s, metric, **TABLE_1) for m in others]).min(axis=0)
             saving = 1 - mine / t.get("Baseline", 0, metric, **TABLE_1)
-            out.append(above(f"{SHORT[metric]} at {s} %, cheapest other minus Flying Bird+", least - mine))
+            for m in others:
+                out.append(above(f"{SHORT[metric]} at {s} %, {m} minus Flying Bird+", t.get(m, s, metric, **TABLE_1) - mine))
             out.append(above(f"saving of {SHORT[metric]} by Flying Bird+ at {s} %", saving, 0.84, strict=False))
     return out
 
@@ -387,9 +390,9 @@ def swt_improved_attacks(t: Table) -> list[Condition]:
                     change = t.get("Baseline", 0, metric, **place) - t.get(m, 80, metric, **place)
                     name = f"{SHORT[metric]} under {attack}, dense minus {m}, {d}"
                     out.append(above(name, change, measure=_measure(metric)))
-            rest = [t.get(m, 80, RA_FINAL, **place) for m in PROPOSED[:2]] + [t.get("Baseline", 0, RA_FINAL, **place)]
-            lead = t.get("Flying Bird+", 80, RA_FINAL, **place) - stack(rest).max(axis=0)
-            out.append(above(f"final RA under {attack}, Flying Bird+ minus best other, {d}", lead, measure="accuracy"))
+            for other, level in (("Baseline", 0), *((m, 80) for m in PROPOSED[:2])):
+                lead = t.get("Flying Bird+", 80, RA_FINAL, **place) - t.get(other, level, RA_FINAL, **place)
+                out.append(above(f"final RA under {attack}, Flying Bird+ minus {other}, {d}", lead, measure="accuracy"))
     return out
 
 
@@ -408,9 +411,7 @@ def swt_transfer_attacks(t: Table) -> list[Condition]:
             for side in ("from", "on"):
                 v = {**place, "variant": {"attack": f"transfer {side} unseen model"}}
                 change = t.get("Baseline", 0, RGG, **v) - t.get(m, 80, RGG, **v)
-                out.append(
-                    above(f"gap of transfer {side} the unseen model, dense minus {m}, {d}", change, measure="gap")
-                )
+                out.append(above(f"gap of transfer {side} the unseen model, dense minus {m}, {d}", change, measure="gap"))
     return out
 
 
@@ -444,9 +445,7 @@ def _intervals(t: Table) -> dict[int, np.ndarray]:
     names = [n for n in INTERVALS if t.has(RA, variant={"update_frequency_iterations": n}, **place)]
     if 2000 not in names or len(names) < 3:
         raise MissingResult("Table 5 needs the interval of 2000 iterations and two more; run Table 5.")
-    return {
-        n: t.get("Flying Bird+", ANY, RA, exhibit="table_5", variant={"update_frequency_iterations": n}) for n in names
-    }
+    return {n: t.get("Flying Bird+", ANY, RA, exhibit="table_5", variant={"update_frequency_iterations": n}) for n in names}
 
 
 def swt_init_more_sensitive(t: Table) -> list[Condition]:
@@ -460,21 +459,16 @@ def swt_snip_init_freq_2000_best(t: Table) -> list[Condition]:
     """Best RA greatest for SNIP among the initializations and for 2000 iterations among the intervals that could be
     run."""
     first, second = _initializations(t), _intervals(t)
-    other = stack([v for k, v in first.items() if k != "SNIP"]).max(axis=0)
-    slow = stack([v for k, v in second.items() if k != 2000]).max(axis=0)
     return [
-        above("best RA, SNIP minus best other initialization", first["SNIP"] - other, measure="accuracy"),
-        above("best RA, 2000 iterations minus best other interval", second[2000] - slow, measure="accuracy"),
+        *(above(f"best RA, SNIP minus {k}", first["SNIP"] - v, measure="accuracy") for k, v in first.items() if k != "SNIP"),
+        *(above(f"best RA, 2000 iterations minus {k}", second[2000] - v, measure="accuracy") for k, v in second.items() if k != 2000),
     ]
 
 
 def swt_top_layers_dense(t: Table) -> list[Condition]:
     """Rank correlation over initializations of the density of the top layers with best RA above 0."""
     robust = _initializations(t)
-    top = [
-        t.get("Flying Bird+", ANY, "top_layer_density", exhibit="figure_a10", variant={"sparse_initialization": n})
-        for n in robust
-    ]
+    top = [t.get("Flying Bird+", ANY, "top_layer_density", exhibit="figure_a10", variant={"sparse_initialization": n}) for n in robust]
     return [
         above(
             "rank correlation of top-layer density with best RA",
@@ -525,9 +519,7 @@ def swt_fbp_capacity_moves(t: Table) -> list[Condition]:
         for metric in ("prune_ratio_raises", "growth_ratio_raises"):
             count = t.get("Flying Bird+", s, metric, exhibit="figure_a11")
             out.append(above(f"{metric.replace('_', ' ')} at {s} %", count, 1.0, strict=False))
-        out.append(
-            above(f"range of sparsity at {s} %", t.get("Flying Bird+", s, "sparsity_range", exhibit="figure_a11"))
-        )
+        out.append(above(f"range of sparsity at {s} %", t.get("Flying Bird+", s, "sparsity_range", exhibit="figure_a11")))
     return out
 
 
@@ -570,10 +562,10 @@ def swt_wideresnet(t: Table) -> list[Condition]:
 
 
 def swt_fbp_vs_omp(t: Table) -> list[Condition]:
-    """At 80 %: gap and training FLOPs of Flying Bird+ below those of OMP, best RA above."""
+    """At 80 %: gap of Flying Bird+ below that of OMP, best RA above, and, but on a stand-in, training FLOPs below."""
     fbp, omp = ({m: t.get(name, 80, m, **TABLE_1) for m in (RGG, RA, TRAINING)} for name in ("Flying Bird+", "OMP"))
     return [
         above("gap at 80 %, OMP minus Flying Bird+", omp[RGG] - fbp[RGG], measure="gap"),
         above("best RA at 80 %, Flying Bird+ minus OMP", fbp[RA] - omp[RA], measure="accuracy"),
-        above("training FLOPs at 80 %, OMP minus Flying Bird+", omp[TRAINING] - fbp[TRAINING]),
+        *(above("training FLOPs at 80 %, OMP minus Flying Bird+", omp[f] - fbp[f]) for f in _counted(t, TRAINING)),
     ]

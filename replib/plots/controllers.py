@@ -1,0 +1,72 @@
+"""Are the controllers alive? Robust Bird's distances beside its threshold, Flying Bird+'s triggers beside shuffled signals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from replib.experiments.registry import Results
+from replib.experiments.rows import Row
+from replib.methods import BirdSearch, FlyingBirdPlus
+from replib.plots.facts import table
+from replib.spec import task
+
+SHUFFLES = 2000
+
+
+def shuffled_rate(plus: FlyingBirdPlus, gaps: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
+    """Percent of (prune, grow) triggers of one window if the epochs' order meant nothing: the series are shuffled as wholes."""
+    rng = np.random.default_rng(0)
+    fired = np.zeros(2)
+    for _ in range(SHUFFLES):
+        order = rng.permutation(len(gaps))[: plus.window + 1]
+        fired += np.array(plus.signals(list(gaps[order]), list(losses[order]))) >= plus.frequency
+    return tuple(100 * fired / SHUFFLES)
+
+
+def _plus(r: Results, row: Row) -> dict[str, Any]:
+    plus, rates = row.run.method, []
+    for seed in r.seeds:
+        m = r.evidence.table(task(row.run, seed))
+        seen = m[m.epoch >= plus.t_start * row.run.epochs]  # finished epochs that the controller could look back at, and its first window
+        windows = m[(m.epoch > plus.window) & (m.epoch >= plus.t_start * row.run.epochs) & (m.epoch < row.run.epochs)]
+        fired = [100 * (windows[c] >= plus.frequency).mean() for c in ("gap_rises", "loss_rises")]
+        rates.append([*fired, *shuffled_rate(plus, (seen.train_ra - seen.val_ra).to_numpy(), seen.val_robust_loss.to_numpy())])
+    prune, grow, prune_shuffled, grow_shuffled = np.mean(rates, axis=0)
+    return {
+        "Flying Bird+ prunes more, % of epochs": prune, "prunes more if shuffled": prune_shuffled,
+        "grows more, % of epochs": grow, "grows more if shuffled": grow_shuffled,
+    }  # fmt: skip
+
+
+def _bird(r: Results, search: Any, density: float) -> dict[str, Any]:
+    rule: BirdSearch = search.method
+    column = f"mask_distance{'_relative' if rule.relative else ''}@{density:g}"
+    first, epochs = [], []
+    for seed in r.seeds:
+        t = task(search, seed)
+        first.append(r.evidence.table(t)[column].dropna().iloc[0])
+        epochs.append(r.evidence.results(t)["method"]["trigger"][f"{density:g}"])
+    settled = [e for e in epochs if e]
+    return {
+        "Robust Bird's threshold": rule.tau,
+        "first distance": float(np.mean(first)),
+        "settled in epoch": ", ".join(map(str, settled)) or "never",
+        "earliest possible": rule.queue + 1,
+        "seeds that never settled": len(epochs) - len(settled),
+    }
+
+
+def alive(r: Results) -> HTML:
+    """Two tables: by sparsity, the first mask distance beside the threshold, and how often triggers fire beside shuffled signals."""
+    birds, plus = [], []
+    for row in r.exhibit.rows(r.profile):
+        level = {"sparsity": f"{row.sparsity_percent:g} %"}
+        if "search" in row.costs:
+            birds.append(level | _bird(r, row.costs["search"], round(1 - row.sparsity_percent / 100, 6)))
+        if isinstance(row.run.method, FlyingBirdPlus):
+            plus.append(level | _plus(r, row))
+    return HTML(table(pd.DataFrame(birds)).data + table(pd.DataFrame(plus), 0).data)
