@@ -31,6 +31,8 @@ def _plus(r: Results, row: Row) -> dict[str, Any]:
     plus, rates = row.run.method, []
     for seed in r.seeds:
         m = r.evidence.table(task(row.run, seed))
+        if "gap_rises" not in m:  # the run is shorter than one window: the controller never had anything to look at
+            return {"Flying Bird+": f"never looks: {row.run.epochs} epochs, its window has {plus.window + 1}"}
         seen = m[m.epoch >= plus.t_start * row.run.epochs]  # finished epochs that the controller could look back at, and its first window
         windows = m[(m.epoch > plus.window) & (m.epoch >= plus.t_start * row.run.epochs) & (m.epoch < row.run.epochs)]
         fired = [100 * (windows[c] >= plus.frequency).mean() for c in ("gap_rises", "loss_rises")]
