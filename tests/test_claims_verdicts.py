@@ -312,3 +312,20 @@ def test_flops_decide_nothing_on_a_stand_in() -> None:
     worse = change(results(20), "Robust Bird", "inference_flops_e9", 100)
     assert not any("FLOPs" in name for name in verdict("swt_rb_beats_omp", worse)["failing"])
     assert any("FLOPs" in name for name in verdict("swt_rb_beats_omp", worse, scope="paper scale")["failing"])
+
+
+def test_masks_of_a_collapsed_run_are_not_judged() -> None:
+    place = {"paper": "sparsity_winning_twice", "exhibit": "Figure A8", "dataset": "CIFAR-100", "architecture": "ResNet-18", "variant": ""}
+    rng = np.random.default_rng(0)
+    rows = [
+        place | {"sparsity_percent": 80.0, "setting": pair, "metric": "mask_similarity", "seed": s, "value": value + 0.01 * rng.normal()}
+        for s in range(5)
+        for pair, value in (("SGD/PGD-10", 0.8), ("SGD/Fast AT", 0.5), ("PGD-10/Fast AT", 0.5))
+    ]
+    rows += [place | {"sparsity_percent": None, "setting": "Fast AT", "metric": "collapsed", "seed": s, "value": 0.0} for s in range(5)]
+    frame = pd.DataFrame(rows)
+    assert verdict("swt_masks_sgd_pgd_similar", frame)["outcome"] == "supported"
+    frame.loc[frame.index[-1], "value"] = 1.0
+    found = verdict("swt_masks_sgd_pgd_similar", frame)
+    assert found["outcome"] == "not testable here"
+    assert "collapsed" in found["sentence"]

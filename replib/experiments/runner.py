@@ -145,7 +145,7 @@ def keep_freed_memory() -> None:
 
     Otherwise every large tensor is mapped and zeroed anew by the kernel. Does nothing where the C library is not glibc.
     """
-    if (libc := ctypes.CDLL(None) if sys.platform == "linux" else None) and hasattr(libc, "mallopt"):
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         for parameter, value in ((-3, 1 << 25), (-1, 1 << 29), (-2, 1 << 26)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
             libc.mallopt(parameter, value)
 

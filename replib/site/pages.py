@@ -43,7 +43,7 @@ PAPERS = (
 # apart.
 OUTCOMES = (
     ("supported", "✓", "the interval lies on the claim's side of its margin"),
-    ("contradicted", "✗", "the interval lies on the other side"),
+    ("contradicted", "✗", "the interval lies on the other side, and not within the margin"),
     ("equivalent", "≈", "the difference lies within the declared margin, where the claim says there is one"),
     ("inconclusive", "?", "the interval allows both readings"),
     ("by construction", "=", "the set-up was chosen so that this holds; it is not a finding"),
