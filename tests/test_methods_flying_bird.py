@@ -13,6 +13,7 @@ from replib.experiments.jobs import execute
 from replib.experiments.profiles import SMOKE
 from replib.methods import FlyingBird, FlyingBirdPlus, Quota, Ticket
 from replib.methods.flying_bird import exchange, swap_ratio
+from replib.sparsity.masks import buffers_like
 from replib.spec import task
 from replib.store.context import Context
 from replib.training import networks
@@ -168,7 +169,7 @@ class Watched(FlyingBirdPlus):
         for n, m in state.masks.items():
             grown = m & ~old[n]
             assert not weights[n].detach()[grown].any()
-            assert not any(t[grown].any() for t in state.momentum(weights[n]))
+            assert not any(t[grown].any() for t in buffers_like(weights[n], state.optimizer))
             assert torch.equal(weights[n].detach()[m & old[n]], values[n][m & old[n]])
             assert (state.method["ever_active"][n] >= ever[n]).all()
             assert (state.method["ever_active"][n] >= m).all()
@@ -183,7 +184,7 @@ def check(state):
         w = state.weights[n]
         assert m.dtype == torch.bool
         assert torch.equal(w.detach() * m, w.detach())
-        moments = state.momentum(w)
+        moments = buffers_like(w, state.optimizer)
         assert len(moments) == 1
         assert all(torch.equal(t * m, t) for t in moments)
         assert w.grad[~m].abs().sum() > 0 or m.all()  # dense gradients stay visible

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -172,7 +174,7 @@ def test_projection_zeroes_weights_and_optimizer_state(make):
     bias = torch.nn.Parameter(torch.randn(4, generator=g))
     masks = {n: m for n, m in M.global_random(SHAPES, 0.4, g).items() if n != "c"}
     optimizer = make([*params.values(), bias])
-    project = M.projector(params, masks, optimizer)
+    project = functools.partial(M.project_, params, masks, optimizer)
     project()  # before the first step there is no state yet
     for _ in range(3):
         optimizer.zero_grad()

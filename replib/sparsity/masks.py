@@ -6,7 +6,7 @@ mis-count by one, and by thousands where scores are equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -183,33 +183,26 @@ def chance_iou(density_a: float, density_b: float) -> float:
     return both / either if either else 1.0
 
 
-def projector(params: Mapping[str, Tensor], masks: Masks, optimizer: torch.optim.Optimizer | None = None) -> Callable[[], None]:
-    """A function that zeroes, in place, removed weights and their optimizer state (momentum, Adam's moments).
-
-    To be called after every optimizer step: momentum left behind would revive a removed weight one step later. The
-    masks are copied as floats once, so make a new projector whenever they change. All layers go in one multi-tensor
-    multiplication.
-    """
-    weights = [params[name] for name in masks]
-    floats = [masks[name].to(w) for name, w in zip(masks, weights, strict=True)]
-
-    @torch.no_grad()
-    def project() -> None:
-        tensors, factors = list(weights), list(floats)
-        for weight, factor in zip(weights, floats, strict=True):
-            state = optimizer.state.get(weight, {}) if optimizer is not None else {}
-            for value in state.values():
-                if isinstance(value, Tensor) and value.shape == weight.shape:
-                    tensors.append(value)
-                    factors.append(factor)
-        torch._foreach_mul_(tensors, factors)
-
-    return project
-
-
+@torch.no_grad()
 def project_(params: Mapping[str, Tensor], masks: Masks, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Zero, once and in place, the weights that `masks` remove and their optimizer state; see :func:`projector`."""
-    projector(params, masks, optimizer)()
+    """Zero, in place, the weights that `masks` remove and what `optimizer` remembers of them (momentum, Adam's moments).
+
+    To be called after every optimizer step: momentum left behind would revive a removed weight one step later. All layers go in
+    one multi-tensor multiplication.
+    """
+    pairs = []
+    for name, mask in masks.items():
+        weight = params[name]
+        pairs.append((weight, mask))
+        pairs += [(t, mask) for t in buffers_like(weight, optimizer)]
+    if pairs:
+        torch._foreach_mul_([t for t, _ in pairs], [m for _, m in pairs])
+
+
+def buffers_like(weight: Tensor, optimizer: torch.optim.Optimizer | None) -> list[Tensor]:
+    """What `optimizer` remembers of `weight` in the weight's own shape; empty before its first step."""
+    remembered = optimizer.state.get(weight, {}) if optimizer is not None else {}
+    return [t for t in remembered.values() if isinstance(t, Tensor) and t.shape == weight.shape]
 
 
 def pack(masks: Masks) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from replib.models.build import prunable
-from replib.sparsity.masks import Masks
+from replib.sparsity.masks import Masks, project_
 from replib.spec import Task, stream_seed
 from replib.store.files import write_atomically
 
@@ -99,10 +99,6 @@ class State:
         """The generator of `purpose` at this moment of the run ('grow/<step>', 'attack/<epoch>', ...)."""
         return generator(self.task.seed, purpose)
 
-    def momentum(self, p: Tensor) -> list[Tensor]:
-        """The optimizer's buffers shaped like `p` (momentum, or Adam's moments); empty before the first step."""
-        return [t for t in self.optimizer.state.get(p, {}).values() if torch.is_tensor(t) and t.shape == p.shape]
-
     def note_masks(self) -> None:
         """Record the number of active weights of every layer from this step on."""
         self.counts.append({"step": self.step} | {n: int(m.sum()) for n, m in self.masks.items()})
@@ -120,11 +116,7 @@ class State:
 
     def project(self) -> None:
         """Zero pruned weights and their momentum: both, or pruned weights come back one step later."""
-        if not self.masks:
-            return
-        weights = self.weights
-        pairs = [(t, self.masks[n]) for n in self.masks for t in (weights[n].data, *self.momentum(weights[n]))]
-        torch._foreach_mul_([t for t, _ in pairs], [m for _, m in pairs])
+        project_(self.weights, self.masks, self.optimizer)
 
     PLAIN = ("epoch", "step", "method", "plateau", "loss", "history", "events", "counts", "best", "kept", "average", "spent", "stopped")
 
