@@ -11,15 +11,16 @@ from torch import nn
 
 from replib.analysis.evaluation import Evaluate
 from replib.attacks import PGD
+from replib.attacks.evaluate import evaluate
 from replib.data.load import Images, load
 from replib.experiments.jobs import execute
 from replib.experiments.profiles import SMOKE
-from replib.methods import Quota, Random, Ticket
+from replib.methods import FlyingBird, Quota, Random, Ticket
 from replib.models import Net
 from replib.models.build import prunable
-from replib.spec import ReplibError, task
+from replib.spec import ReplibError, stream_seed, task
 from replib.store.context import Context
-from replib.training import Average, Compose, CrossEntropy, Fresh, FromRun, Train, loop, networks
+from replib.training import Average, Compose, CrossEntropy, Distill, Fresh, FromRun, Train, loop, networks
 from replib.training.spec import Method
 from replib.training.state import Masked, read_state
 
@@ -370,3 +371,43 @@ def test_decay_adds_up_over_steps_whatever_the_schedule(store):
         for step in range(4):
             total += lr * loop.rate(run.schedule, step=step, steps_per_epoch=2, epochs=2, plateau={}) * run.optim.weight_decay
         assert table.lr_times_decay.iloc[-1] == pytest.approx(total, rel=1e-12)
+
+
+# ---- whole runs of what papers combine ----------------------------------------------------------------------------------------
+def test_distillation_without_its_teachers_weight_is_adversarial_training(store):
+    standard, robust = quick(loss=CrossEntropy()), quick()
+    alone = Distill(robust.loss.attack, standard, robust, ce=1.0, standard=0.0, robust=0.0)
+    plain, untaught = done(store, standard, robust), done(store, quick(loss=alone))
+    assert store.folder(plain).joinpath("metrics.csv").read_bytes() == store.folder(untaught).joinpath("metrics.csv").read_bytes()
+    taught = store.table(done(store, quick(loss=replace(alone, ce=0.3, standard=0.1, robust=0.6))))
+    assert not taught.train_loss.equals(store.table(plain).train_loss)
+    teachers = [store.results(task(t, 0))["checkpoints"][c]["epoch"] for t, c in ((standard, "best_sa"), (robust, "best_ra"))]
+    assert all(epoch >= 1 for epoch in teachers)  # best checkpoints of trained epochs, not the initial draw
+
+
+def test_the_average_of_a_run_whose_mask_moves_is_as_sparse_as_its_last_mask(store):
+    flying = quick(epochs=4, ticket=TICKET, method=FlyingBird(interval=1 / 8), average=Average(0.0))
+    t = done(store, TICKET, flying)
+    first, final, average = (store.weights(t, name) for name in ("epoch_0", "epoch_4", "average_final"))
+    layers = store.results(t)["layers"]
+    assert any(((first[n] != 0) != (final[n] != 0)).any() for n in layers)  # the mask did move
+    for name in layers:
+        assert not average[name][final[name] == 0].any()
+    assert any(not torch.equal(average[n], final[n]) for n in layers)
+
+
+def test_transfer_swaps_the_net_that_is_attacked_and_the_net_that_answers(store):
+    run, unseen, attack = quick(), quick(init=Fresh(1)), PGD(0.2, 3)
+    t = done(store, run, unseen, Evaluate(run, attack))
+    here, onto, itself = (
+        store.results(done(store, Evaluate(run, attack, ("final/test",), **how)))["final/test"]
+        for how in ({"surrogate": unseen}, {"surrogate": unseen, "crafted_here": True}, {"surrogate": run})
+    )
+    assert itself == store.results(t)["final/test"]  # crafted on itself: the plain attack
+    images = SPLIT.test
+    nets = {r: networks.trained(Context(store, task(r, 0)), task(r, 0), "final", SPLIT) for r in (run, unseen)}
+    for found, answers, crafted in ((here, run, unseen), (onto, unseen, run)):
+        seed = stream_seed(0, "evaluate/test")
+        by_hand = evaluate(nets[answers], images.x, images.y, attack, seed=seed, surrogate=nets[crafted])
+        assert (found["accuracy"], found["loss"]) == (by_hand.accuracy, by_hand.loss)
+    assert here["loss"] != onto["loss"]
