@@ -91,8 +91,9 @@ def bootstrap(
                     f"images of {cell.words()} hold {correct.shape[0]} seeds, the results {len(sample.seeds)}; "
                     "give one row per seed, sorted."
                 )
-            rate = light @ correct[seeds].astype(np.float32)
-            noise[cell] = 100 * ((rate * image_weight(cell, correct.shape[1])).sum(axis=1) - rate.mean(axis=1))
+            right = correct[seeds].astype(np.float32)
+            resampled = image_weight(cell, correct.shape[1]) @ right.T  # share of right images, by replicate and seed
+            noise[cell] = 100 * (light * (resampled - right.mean(axis=1))).sum(axis=1)
         return noise[cell]
 
     def fetch(cell: Cell) -> np.ndarray:

@@ -17,10 +17,10 @@ SPEED = {"cpu": 1.2e10, "cuda": 3e13}
 
 def forward_flops(run: Train) -> float:
     """Dense forward pass of one image."""
-    from replib.experiments.rows import _sizes
+    from replib.experiments.rows import layers
     from replib.sparsity.flops import inference_flops
 
-    return inference_flops(_sizes(run))
+    return inference_flops(layers(run))
 
 
 def _steps(attack: object) -> int:

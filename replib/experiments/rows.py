@@ -14,8 +14,9 @@ import torch
 from replib.analysis.evaluation import Evaluate
 from replib.attacks import PGD
 from replib.methods import BirdSearch
+from replib.models import Net
 from replib.models.build import build
-from replib.sparsity.flops import layer_sizes, mean_inference_flops, training_flops
+from replib.sparsity.flops import inference_flops, layer_sizes, training_flops
 from replib.spec import Job, Task, task
 from replib.store import Missing, Store
 from replib.training.losses import attack_of
@@ -62,13 +63,14 @@ class Row:
         }
 
 
-@functools.lru_cache(maxsize=64)
-def _sizes(run: Train) -> dict[str, Any]:
-    net = build(
-        run.net, classes=run.data.role.classes, shape=run.data.shape, mean=run.data.role.mean, std=run.data.role.std,
-        generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
-    return layer_sizes(net, run.data.shape)
+def layers(run: Train) -> dict[str, Any]:
+    """Sizes of the layers of the run's network by parameter name."""
+    return _layers(run.net, run.data.role.classes, tuple(run.data.shape))
+
+
+@functools.cache
+def _layers(net: Net, classes: int, shape: tuple[int, ...]) -> dict[str, Any]:
+    return layer_sizes(build(net, classes=classes, shape=shape, mean=(0.5,), std=(0.5,), generator=torch.Generator()), shape)
 
 
 def _history(store: Store, t: Task) -> list[tuple[float, dict[str, int] | None]]:
@@ -87,7 +89,7 @@ def training_cost(store: Store, t: Task, accounting: str) -> float:
     steps = 0 if attack is None else getattr(attack, "steps", 1)
     whole = accounting == "paper" and isinstance(run.method, BirdSearch)
     return training_flops(
-        _sizes(run), _history(store, t), images=run.data.n_train or run.data.role.n_train,
+        layers(run), _history(store, t), images=run.data.n_train or run.data.role.n_train,
         epochs=run.epochs if whole else store.results(t)["epochs"],
         attack_steps=steps, accounting=accounting, dense_gradient_images=store.results(t)["method"].get("updates", 0) * run.batch,
     )  # fmt: skip
@@ -117,9 +119,7 @@ def row_values(store: Store, row: Row, seed: int) -> dict[str, float]:
     for accounting, name in (("paper", ""), ("exact", "_exact")):
         total = sum(training_cost(store, task(j, seed), accounting) for j in (row.run, *row.costs.values()))
         values[f"training_flops{name}_e17"] = total / 1e17
-        values[f"inference_flops{name}_e9"] = (
-            mean_inference_flops(_sizes(row.run), _history(store, t)[-1:] and [(0.0, _history(store, t)[-1][1])], accounting) / 1e9
-        )
+        values[f"inference_flops{name}_e9"] = inference_flops(layers(row.run), _history(store, t)[-1][1], accounting) / 1e9
     return values
 
 

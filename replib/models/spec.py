@@ -7,6 +7,7 @@ here, so that a plan needs no torch.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod, sqrt
@@ -263,12 +264,9 @@ def small_dense(net: Net, density: float, classes: int, shape: Sequence[int]) ->
 
     target = density * count(net.scale)
     scales = [round(net.scale * i / 1000, 6) for i in range(1, 1001)]
-    # The count never falls as the scale grows: bisect to the last scale whose count is not above the target.
-    low, high = 0, len(scales) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if count(scales[middle]) <= target else (low, middle - 1)
-    below, above = count(scales[low]), count(scales[min(low + 1, len(scales) - 1)])
-    best = below if abs(below - target) <= abs(above - target) else above
-    near = [s for s in scales if count(s) == best]
+    # The count never falls as the scale grows, so that equal counts stand in a row.
+    first_above = bisect_right(scales, target, key=count)
+    neighbours = [count(s) for s in scales[max(0, first_above - 1) : first_above + 1]]
+    best = min(neighbours, key=lambda n: abs(n - target))
+    near = scales[bisect_left(scales, best, key=count) : bisect_right(scales, best, key=count)]
     return replace(net, scale=min(near, key=lambda s: abs(s - net.scale * sqrt(density))))
