@@ -123,6 +123,9 @@ def test_scopes_that_cannot_speak_and_by_construction() -> None:
     assert verdict("swt_rb_flops_vs_omp", frame)["outcome"] == "not testable here"
     assert verdict("swt_dense_overfits", frame)["outcome"] == "by construction"
     assert verdict("swt_dense_overfits", frame, scope="paper scale")["outcome"] == "supported"
+    level = change(change(frame, "Baseline", "robust_accuracy_diff", -30), "Baseline", "robust_generalization_gap", -60)
+    failing = verdict("swt_dense_overfits", level)
+    assert (failing["outcome"], len(failing["failing"])) == ("contradicted", 2)  # what was meant to hold and does not is a finding
 
 
 def test_exact_numbers_need_no_seeds() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -13,13 +14,14 @@ from replib.analysis.evaluation import Evaluate
 from replib.attacks import PGD
 from replib.attacks.evaluate import evaluate
 from replib.data.load import Images, load
-from replib.experiments.jobs import execute
+from replib.experiments.jobs import RUN, execute
 from replib.experiments.profiles import SMOKE
-from replib.methods import FlyingBird, Quota, Random, Ticket
+from replib.methods import FlyingBird, Magnitude, Quota, Random, Shuffled, Ticket, tickets
 from replib.models import Net
 from replib.models.build import prunable
-from replib.spec import ReplibError, stream_seed, task
+from replib.spec import Job, ReplibError, SpecError, stream_seed, task
 from replib.store.context import Context
+from replib.store.folder import Output
 from replib.training import Average, Compose, CrossEntropy, Distill, Fresh, FromRun, Train, loop, networks
 from replib.training.spec import Method
 from replib.training.state import Masked, read_state
@@ -345,6 +347,70 @@ def test_channel_counts_that_pruning_decided(store):
 
 
 # ---- numbers that tables report -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Narrow(Job):
+    """Stands for a job that prunes filters: it says how many each convolution keeps."""
+
+    kind: ClassVar[str] = "narrow"
+
+    run: Train
+
+
+def test_another_job_decides_how_wide_a_network_is(store, monkeypatch):
+    kept = (3, 5, 4, 7, 2, 6)
+    monkeypatch.setitem(RUN, Narrow, lambda job, context: Output({"channels": kept}))
+    net = Net("vgg_small", width=4)
+    large = quick(net=net, epochs=1)
+    small = replace(large, channels=Narrow(large))
+    t = done(store, large, Narrow(large), small, Evaluate(small, PGD(0.1, 1), ("final/test",)))
+    assert store.results(t)["final/test"]["images"] == len(SPLIT.test)
+    twin = done(store, quick(net=replace(net, channels=kept), epochs=1))
+    small_task = task(small, 0)
+    assert store.folder(small_task).joinpath("metrics.csv").read_bytes() == store.folder(twin).joinpath("metrics.csv").read_bytes()
+    with pytest.raises(SpecError, match="give one of them"):
+        replace(small, net=replace(net, channels=kept))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda run: FromRun(run, "bestra"),
+        lambda run: Magnitude(run, "bestra"),
+        lambda run: Evaluate(run, None, ("bestra/test",)),
+        lambda run: Distill(run.loss.attack, run, run, checkpoints=("bestra", "final")),
+    ],
+)
+def test_a_misspelt_checkpoint_is_refused_before_anything_is_trained(make):
+    with pytest.raises(SpecError, match="best_ra"):
+        make(quick())
+
+
+def test_transfer_needs_an_attack_and_another_net():
+    with pytest.raises(SpecError, match="give an attack"):
+        Evaluate(quick(), None, surrogate=quick(init=Fresh(1)))
+    with pytest.raises(SpecError, match="give a surrogate"):
+        Evaluate(quick(), PGD(0.1, 1), crafted_here=True)
+
+
+def test_a_second_magnitude_ticket_is_nested_in_the_first(store, monkeypatch):
+    """A ladder: an active weight that training left at zero is kept before any weight that was pruned."""
+    first = quick(ticket=TICKET, epochs=1)
+    done(store, TICKET, first)
+    net = networks.fresh(first, SPLIT, 0)
+    for p in prunable(net).values():
+        p.data.zero_()
+    monkeypatch.setattr(tickets, "trained", lambda *a: net)
+    lower = done(store, Ticket(RECIPE.data, RECIPE.net, 0.2, Magnitude(first)))
+    before, after = (networks.ticket_masks(store, t, net) for t in (task(TICKET, 0), lower))
+    assert all(not (after[n] & ~before[n]).any() for n in after)
+
+
+def test_a_rule_that_misses_its_density_is_refused(store):
+    wrong = Ticket(RECIPE.data, RECIPE.net, 0.1, Shuffled(TICKET))
+    with pytest.raises(ReplibError, match="make the rule keep that many"):
+        done(store, TICKET, wrong)
+
+
 def test_one_checkpoint_one_evaluation(store):
     """Best minus final is exactly zero when the best epoch is the last, attack noise included."""
     run = quick(epochs=1)

@@ -10,11 +10,11 @@ import numpy as np
 from replib.attacks.evaluate import evaluate
 from replib.attacks.spec import Attack
 from replib.data.load import load
-from replib.spec import Job, Pinned, choose, stream_seed
+from replib.spec import Job, Pinned, SpecError, choose, stream_seed
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.networks import checkpoint_name, trained
-from replib.training.spec import Train
+from replib.training.spec import Train, check_checkpoint
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,13 @@ class Evaluate(Job):
 
     def check(self) -> None:
         for place in self.places:
-            choose("Evaluate.places (the split of " + repr(place) + ")", place.partition("/")[2], ("train", "val", "test"))
+            checkpoint, _, part = place.partition("/")
+            check_checkpoint(f"Evaluate.places (the checkpoint of {place!r})", checkpoint)
+            choose(f"Evaluate.places (the split of {place!r})", part, ("train", "val", "test"))
+        if self.surrogate is not None and self.attack is None:
+            raise SpecError("Evaluate.surrogate crafts images for an attack, and there is none; give an attack.")
+        if self.crafted_here and self.surrogate is None:
+            raise SpecError("Evaluate.crafted_here shows the images to the surrogate, and there is none; give a surrogate.")
 
     def label(self) -> str:
         what = type(self.attack).__name__ if self.attack else "clean"

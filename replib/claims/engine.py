@@ -419,7 +419,7 @@ def _outcome(e: Evidence, p_supported: float, p_contradicted: float) -> tuple[st
     absent = [d for d in claim.datasets if not any(c == d or c.startswith(f"{d} ") for c in e.covered)]
     if e.scope not in claim.scopes:
         return "not testable here", f"Not testable on {_article(e.scope)}: {claim.why_not}"
-    if e.scope in claim.by_construction:
+    if e.scope in claim.by_construction and all(c.holds()[0] for c in e.conditions):  # what fails all the same is a finding
         return "by construction", f"By construction: {claim.why_by_construction}"
     if not e.deterministic and e.n < claim.seeds_declared:
         return "inconclusive", f"Inconclusive (interim: {e.n} of {claim.seeds_declared} declared seeds)."

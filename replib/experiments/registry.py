@@ -12,7 +12,7 @@ import pandas as pd
 
 from replib.experiments import sparsity_winning_twice as swt
 from replib.experiments import swt_figures
-from replib.experiments.cost import estimate
+from replib.experiments.cost import estimate, human
 from replib.experiments.profiles import Profile, profile
 from replib.experiments.rows import Row, frame
 from replib.experiments.runner import closure, run
@@ -121,8 +121,9 @@ class Results:
 def results(id: str, profile_name: str = "laptop", device: str = "cpu") -> Results:
     """The results of an exhibit for a notebook, read from the store and the published evidence.
 
-    If no seed is complete, seed 0 is trained here and now, with a progress bar, when the estimate is under two minutes; otherwise the
-    error says which command makes it. $REPLIB_PROFILE overrides the profile, which is how the tests run every notebook at the smallest one.
+    If no seed is complete, seed 0 is trained here and now, with a progress bar, when the estimate is under two minutes of one core;
+    otherwise the error says which command makes it. A parent that is only published counts as well: its weights are made again.
+    $REPLIB_PROFILE overrides the profile, which is how the tests run every notebook at the smallest one.
     """
     e, p = exhibit(id), profile(os.environ.get("REPLIB_PROFILE", profile_name))
     found = evidence(p)
@@ -130,12 +131,13 @@ def results(id: str, profile_name: str = "laptop", device: str = "cpu") -> Resul
     try:
         table = e.read(found, p, chosen)
     except Missing:
-        todo = [t for t in closure(e.tasks(p, [0])) if found.status(t) != "done"]
-        costs = {t: estimate(t) for t in todo}
-        if sum(costs.values()) > TRAIN_IN_NOTEBOOK_SECONDS:
+        wanting = [t for t in closure(e.tasks(p, [0])) if found.status(t) != "done"]
+        todo = [t for t in closure(wanting) if found.store.status(t) != "done"]
+        costs = {t: estimate(t, found.published, device) for t in todo}
+        if (seconds := sum(costs.values())) > TRAIN_IN_NOTEBOOK_SECONDS:
             raise ReplibError(
-                f"{id} has no complete results in the profile {p.name!r}, and making them takes about {sum(costs.values()) / 60:.0f} "
-                f"minutes on one core. Run: replib run {id} -p {p.name}"
+                f"{id} has no complete results in the profile {p.name!r}, and making them takes about {human(seconds)} on one "
+                f"{'core' if device == 'cpu' else device}. Run: replib run {id} -p {p.name} --seeds 0"
             ) from None
         report = run(todo, found.store, device=device, cost=costs)
         if report.failed:

@@ -13,7 +13,7 @@ import torch
 
 from replib.analysis.evaluation import Evaluate
 from replib.attacks import PGD
-from replib.methods import BirdSearch
+from replib.methods import BirdSearch, Ticket
 from replib.models import Net
 from replib.models.build import build
 from replib.sparsity.flops import inference_flops, layer_sizes, training_flops
@@ -63,8 +63,8 @@ class Row:
         }
 
 
-def layers(run: Train) -> dict[str, Any]:
-    """Sizes of the layers of the run's network by parameter name."""
+def layers(run: Train | Ticket) -> dict[str, Any]:
+    """Sizes of the layers of the job's network by parameter name."""
     return _layers(run.net, run.data.role.classes, tuple(run.data.shape))
 
 

@@ -19,20 +19,23 @@ from replib.sparsity import scores as score
 from replib.sparsity.masks import (
     Masks,
     counts,
+    density,
+    global_prune,
     global_random,
     global_top,
     pack,
     random_masks,
     shuffle_global,
     shuffle_layerwise,
+    size,
     unpack,
 )
 from replib.sparsity.quotas import quotas
-from replib.spec import Job, Pinned, Spec, SpecError, within
+from replib.spec import Job, Pinned, ReplibError, Spec, SpecError, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.networks import fresh, ticket_masks, trained
-from replib.training.spec import CrossEntropy, Train
+from replib.training.spec import CrossEntropy, Train, check_checkpoint
 from replib.training.state import generator
 
 
@@ -148,14 +151,25 @@ class SynFlow(Rule):
 
 @dataclass(frozen=True)
 class Magnitude(Rule):
-    """The largest weights of a trained run, pooled over layers (A: one-shot magnitude pruning, OMP)."""
+    """The largest weights of a trained run, pooled over layers (A: one-shot magnitude pruning, OMP).
+
+    Of a run that is sparse already, active weights only: masks of a ladder are nested (iterative magnitude pruning).
+    """
 
     run: Train | Pinned
     checkpoint: str = "final"
 
+    def check(self) -> None:
+        check_checkpoint("Magnitude.checkpoint", self.checkpoint)
+
     def draw(self, scene: Scene) -> Masks:
-        source = trained(scene.context, scene.context.parent(self.run), self.checkpoint, scene.split)
-        return global_top({n: w.detach().abs() for n, w in prunable(source, scene.job.scope).items()}, scene.density)
+        parent = scene.context.parent(self.run)
+        source = trained(scene.context, parent, self.checkpoint, scene.split)
+        magnitudes = {n: w.detach().abs() for n, w in prunable(source, scene.job.scope).items()}
+        if not parent.job.ticket:
+            return global_top(magnitudes, scene.density)
+        masks = ticket_masks(scene.context.store, parent, source)
+        return global_prune(magnitudes, masks, sum(counts(masks).values()) - round(scene.density * size(masks)))
 
 
 @dataclass(frozen=True)
@@ -236,11 +250,16 @@ def run_ticket(job: Ticket, context: Context) -> Output:
     """Draw a ticket and record what it leaves of each layer."""
     _, masks = draw(job, context)
     kept = counts(masks)
+    if sum(kept.values()) != (wanted := round(job.density * size(masks))):
+        raise ReplibError(
+            f"{type(job.rule).__name__} keeps {sum(kept.values())} of {size(masks)} weights where density {job.density:g} is {wanted}; "
+            f"a ticket is compared with others at its density, so make the rule keep that many."
+        )
     sizes = {n: m.numel() for n, m in masks.items()}
     emptied = [n for n, k in kept.items() if k == 0]
     return Output(
         results={
-            "density": sum(kept.values()) / sum(sizes.values()),
+            "density": density(masks),
             "kept": kept,
             "sizes": sizes,
             "emptied_layers": emptied,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -34,6 +35,15 @@ def fresh(job: Train, split: Split, seed: int, draw: int = 0) -> nn.Module:
     return build(job.net, classes=split.classes, shape=split.shape, mean=split.mean, std=split.std, generator=generator(seed, purpose))
 
 
+def narrowed(store: Store, task: Task) -> Train:
+    """The training job of `task`, with the channel counts that its parent decided written into its network."""
+    job: Train = task.job
+    if job.channels is None:
+        return job
+    decided = store.results(Context(store, task).parent(job.channels))["channels"]
+    return replace(job, net=replace(job.net, channels=tuple(decided)), channels=None)
+
+
 def checkpoint_name(store: Store, task: Task, checkpoint: str) -> str:
     """The weights file that a checkpoint of a run points at ("best_ra" -> "epoch_37")."""
     if checkpoint.startswith(("average_", "epoch_")) and f"{checkpoint}.safetensors" in store.summary(task)["files"]:
@@ -46,7 +56,7 @@ def checkpoint_name(store: Store, task: Task, checkpoint: str) -> str:
 
 def trained(context: Context, task: Task, checkpoint: str, split: Split) -> nn.Module:
     """The network of a finished run as `checkpoint` left it, in eval mode on the context's device."""
-    net = fresh(task.job, split, task.seed)
+    net = fresh(narrowed(context.store, task), split, task.seed)
     net.load_state_dict(context.store.weights(task, checkpoint_name(context.store, task, checkpoint)), strict=True)
     return placed(net, context.device).eval()
 
@@ -116,7 +126,7 @@ def teachers(context: Context, loss: Loss, split: Split) -> dict[str, nn.Module]
 def run_train(job: Train, context: Context) -> Output:
     """Set up the state of a training run and train it."""
     split = load(job.data, context.data_root, context.device)
-    net = placed(initial(context, job, job.init, split), context.device)
+    net = placed(initial(context, narrowed(context.store, context.task), job.init, split), context.device)
     masks: Masks = {}
     if job.ticket is not None:
         masks = {n: m.to(context.device) for n, m in ticket_masks(context.store, context.parent(job.ticket), net).items()}

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from replib.attacks import FGSM, PGD
 from replib.data import Data
 from replib.models import Net
-from replib.spec import Job, Pinned, Spec, SpecError, within
+from replib.spec import Job, Pinned, Spec, SpecError, choose, within
 
 if TYPE_CHECKING:
     from replib.training.state import State
+
+
+CHECKPOINTS = ("initial", "best_ra", "best_sa", "best_sum", "final", "average_final", "average_best_ra")
+"""What every run keeps; the averages where it averages. With `retain` also "epoch_<n>"."""
+
+
+def check_checkpoint(field: str, name: str) -> None:
+    """Refuse a name that no run can have."""
+    if not (name.startswith("epoch_") and name.removeprefix("epoch_").isdigit()):
+        choose(field, name, CHECKPOINTS)
 
 
 # ---- losses -------------------------------------------------------------------------------------------------------------------------
@@ -79,6 +89,8 @@ class Distill(Loss):
     checkpoints: tuple[str, str] = ("best_sa", "best_ra")
 
     def check(self) -> None:
+        for checkpoint in self.checkpoints:
+            check_checkpoint("Distill.checkpoints", checkpoint)
         for name in ("ce", "standard", "robust"):
             within(f"Distill.{name}", getattr(self, name), 0)
         within("Distill.temperature", self.temperature, 0, low_open=True)
@@ -213,6 +225,9 @@ class FromRun(Init):
     checkpoint: str = "final"
     head: bool = True
 
+    def check(self) -> None:
+        check_checkpoint("FromRun.checkpoint", self.checkpoint)
+
 
 @dataclass(frozen=True)
 class Compose(Init):
@@ -277,6 +292,7 @@ class Train(Job):
 
     `masking`: "projected" zeroes weights and momentum after each step and leaves dense gradients visible; "parametrized" keeps hidden
     dense weights and computes with mask times weight; "straight_through" also lets pruned weights learn.
+    `channels` is a job whose results say under "channels" how many each convolution keeps (see :class:`~replib.models.Net`).
     `retain` is not part of the key: "weights" keeps every epoch, "masks@0.2" the largest fifth of the weights after each epoch.
     """
 
@@ -297,10 +313,13 @@ class Train(Job):
     masking: Literal["projected", "parametrized", "straight_through"] = "projected"
     average: Average | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
+    channels: Job | Pinned | None = None
     retain: tuple[str, ...] = field(default=(), metadata={"hashed": False})
     name: str = field(default="", metadata={"hashed": False})
 
     def check(self) -> None:
+        if self.channels is not None and self.net.channels:
+            raise SpecError("Train.channels and Net.channels both say how wide the network is; give one of them.")
         within("Train.epochs", self.epochs, 1)
         within("Train.batch", self.batch, 1)
         for kept in self.retain:
