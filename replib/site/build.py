@@ -180,7 +180,7 @@ def stand_in_rows(profile: str) -> list[dict[str, Any]]:
             "train / val / test": f"{role.n_train} / {role.n_val} / {role.n_test}",
             "ε": _radius(role.eps),
             "augmentation": role.augmentation.words(),
-            "what it shows": role.description.replace("Departs: ", ""),
+            "what it shows": role.description.replace("Departs: ", "").replace("digit_pairs", "digit pairs"),
         }
         for role in ROLES.values()
         if role.name in used or (small and role.embedded)
