@@ -71,7 +71,7 @@ def of_exhibit(result: Any, root: Path | None = None) -> pd.DataFrame:
     if result.profile.watermark:
         return pd.DataFrame([{"claim": "none", "outcome": "not judged", "sentence": result.profile.watermark}])
     found = [r for r in records(result.profile.name, root or project_root()) if result.exhibit.id in r["exhibits"]]
-    words = {True: "bear it out", False: "do not bear it out", None: "do not tell"}
+    words = {True: "bear it out", False: "do not bear it out", None: "hold no numbers that bear on it"}
     return pd.DataFrame(
         [
             {
@@ -90,10 +90,11 @@ def show(result: Any) -> HTML:
         return HTML("<p>" + (f"Not judged: {escape(table.sentence.iloc[0])}." if len(table) else "No claim rests on this page.") + "</p>")
     cards = []
     for r in table.to_dict("records"):
+        scope = "" if r["scope"] == "none" else f" ({escape(r['scope'])})"
         link = f'<a href="../../scoreboard.html#claim-{r["claim"].replace("_", "-")}"><code>{escape(r["claim"])}</code></a>'
         cards.append(
             f'<div class="claim outcome-{r["outcome"].replace(" ", "-")}"><p>{link}</p>'
-            f"<p>{escape(r['statement'])}</p><p><strong>Here ({escape(r['scope'])}):</strong> {escape(r['sentence'])}</p>"
+            f"<p>{escape(r['statement'])}</p><p><strong>Here{scope}:</strong> {escape(r['sentence'])}</p>"
             f"<p><strong>The printed tables:</strong> {escape(r['printed tables'])}.</p></div>"
         )
     return HTML(f'<div class="verdicts">{"".join(cards)}</div>')

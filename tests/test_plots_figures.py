@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replib.plots import curves, facts, heatmaps, surfaces
+from replib.plots import curves, facts, heatmaps, points, surfaces, tables
 from replib.plots.card import card
 from replib.plots.style import look
 from replib.spec import ReplibError
@@ -161,3 +161,20 @@ def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns(
     text = facts.wide(stats).data
     assert "2.00 ± 1.41" in text
     assert text.index("2.00 ± 1.41") < text.index("5.00 ± 0.00")
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-0.04, "0.0"), (-1.26, "−1.3"), (2.0, "2.0"), (float("nan"), "")])
+def test_numbers_have_a_true_minus_and_no_negative_zero(value, shown):
+    assert tables.number(value) == shown
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 20])
+def test_every_seed_of_a_setting_has_a_place_of_its_own(seeds):
+    rows = [
+        {"setting": s, "sparsity_percent": 0.0 if s == "Baseline" else 80.0, "metric": "m", "seed": k, "value": 5.0}
+        for s in ("Baseline", "SNIP", "Robust Bird") for k in range(seeds)
+    ]  # fmt: skip
+    ax = points.strip(pd.DataFrame(rows), "m", 80.0, plt.figure().gca())
+    drawn = [line for line in ax.lines if line.get_label() in ("SNIP", "Robust Bird")]
+    assert [len(set(np.round(line.get_xdata(), 6))) for line in drawn] == [seeds, seeds]
+    assert all(abs(x - i) < 0.4 for i, line in enumerate(drawn) for x in line.get_xdata())

@@ -185,3 +185,24 @@ def test_contents_follow_the_paper_and_list_each_page_once():
     assert len(files) == len(set(files))
     first = toc["parts"][0]["chapters"][0]
     assert [s["title"] for s in first["sections"]] == ["Figure 1", "Table 1"]
+
+
+def measured(**changes):
+    row = {"what": "step", "case": "net", "against": "plain", "unit": "ratio", "median": "1.4", "low": "1.3", "high": "1.8", "rounds": "3"}
+    place = {"ratio_of_fastest": "1.6", "device": "cpu", "machine": "some CPU", "threads": "1", "torch": "2", "commit": "abc"}
+    return row | place | changes
+
+
+def test_ratios_and_other_units_are_measured_in_tables_of_their_own():
+    page = pages.benchmarks([measured(), measured(what="read", against="", unit="ms", ratio_of_fastest="")])
+    ratios, others = page.split("Other measurements")
+    assert "compared with" in ratios
+    assert "| unit |" not in ratios
+    assert "ms" in others
+    assert "compared with" not in others  # a column that nothing fills is left out
+
+
+def test_papers_are_named_by_their_titles():
+    row = {"exhibit": "sparsity_winning_twice/table_1", "runs": 3, "commit": "abc", "machine": "m", "time": "1 s"}
+    assert "[Sparsity Winning Twice](#paper-sparsity_winning_twice)" in pages.status([row])
+    assert "Sparsity Winning Twice" in pages.errata([{"paper": "sparsity_winning_twice", "where": "Table 4"}])

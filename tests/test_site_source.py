@@ -125,6 +125,14 @@ def test_backticks_are_code_and_lists_stay_lists():
     assert len(list(tree.findall(nodes.list_item))) == 2
 
 
+def test_bold_words_code_after_a_sign_and_addresses():
+    tree = parsed("The rule: **never change it**. An angle in ±``degrees``, a column masks@0.2, 2**3.")
+    assert [n.astext() for n in tree.findall(nodes.strong)] == ["never change it"]
+    assert [n.astext() for n in tree.findall(nodes.literal)] == ["degrees"]
+    assert not list(tree.findall(nodes.reference))
+    assert tree.astext() == "The rule: never change it. An angle in ±degrees, a column masks@0.2, 2**3."
+
+
 def test_every_docstring_of_the_package_parses():
     """Without Sphinx the roles are unknown, so they are taken out first; everything else must be in order."""
     import ast

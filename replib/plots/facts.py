@@ -10,6 +10,7 @@ from IPython.display import HTML
 from replib.experiments.cost import human
 from replib.experiments.registry import Results, reported
 from replib.experiments.runner import closure
+from replib.plots.tables import number
 from replib.root import project_root
 from replib.spec import Task
 
@@ -22,9 +23,9 @@ def seeds(r: Results) -> str:
 
 
 def header(r: Results) -> str:
-    """One line: exhibit, profile, what the data are, seeds."""
+    """One line: profile, what the data are, seeds."""
     data = r.profile.recipe(r.frame.dataset.iloc[0], r.frame.architecture.iloc[0]).data
-    return f"{r.exhibit.id}, profile {r.profile.name} (data: {data.name}; scope: {r.profile.scope}): {seeds(r)}"
+    return f"Profile {r.profile.name} (data: {data.name.replace('_', ' ')}; scope: {r.profile.scope}): {seeds(r)}"
 
 
 def printed(r: Results, *tables: str) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def cost(r: Results) -> str:
 
 def table(frame: pd.DataFrame, decimals: int = 2) -> HTML:
     """A frame as an HTML table that scrolls when the page is narrow; numbers rounded, missing ones blank."""
-    text = frame.to_html(index=False, border=0, na_rep="", float_format=lambda v: f"{v:.{decimals}f}", classes="replib")
+    text = frame.to_html(index=False, border=0, na_rep="", float_format=lambda v: number(v, decimals), classes="replib")
     return HTML(f"<div class='replib-table' style='overflow-x:auto'>{text}</div>")
 
 
@@ -65,7 +66,7 @@ def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
     rows = [c for c in stats.columns if c not in ("metric", "mean", "sd", "n") and stats[c].nunique() > 1]
 
     def cell(row: pd.Series) -> str:
-        return f"{row['mean']:.{decimals}f}" + ("" if pd.isna(row.sd) else f" ± {row.sd:.{decimals}f}")
+        return number(row["mean"], decimals) + ("" if pd.isna(row.sd) else f" ± {row.sd:.{decimals}f}")
 
     cells = stats.assign(cell=stats.apply(cell, axis=1))
     order = pd.MultiIndex.from_frame(cells[rows].drop_duplicates()) if len(rows) > 1 else cells[rows[0]].drop_duplicates()

@@ -25,7 +25,7 @@ def epochs_against_epochs(data: pd.DataFrame, span: tuple[float, float], ax: Axe
     ax.grid(False)
     for side in (ax.xaxis, ax.yaxis):
         side.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    ax.set(xlabel=f"epoch, {data['second'].iloc[0]} masks", ylabel=f"epoch, {data['first'].iloc[0]} masks")
+    ax.set(xlabel=f"epoch, {data['second'].iloc[0]}", ylabel=f"epoch, {data['first'].iloc[0]}")
     return image
 
 

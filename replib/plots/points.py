@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from replib.plots.style import look
 
+FEW = 6  # up to so many seeds, points have room to be large
 PANELS = {
     "robust_accuracy_final": "robust accuracy,\nfinal (%)",
     "robust_accuracy_diff": "drop from best\nto final (points)",
@@ -16,7 +19,7 @@ PANELS = {
 }
 CAPTION = (
     "Robust accuracy at the final epoch, its drop from the best epoch, and the robust generalization gap of every setting of Table 1, "
-    "one point a seed, a bar at the mean; the dash-dotted line is the dense mean."
+    "one point a seed (side by side only so that all can be seen), a bar at the mean; the dash-dotted line is the dense mean."
 )
 
 ALT = (
@@ -26,15 +29,22 @@ ALT = (
 
 
 def strip(frame: pd.DataFrame, metric: str, sparsity: float, ax: Axes | None = None) -> Axes:
-    """Seeds of each setting at one sparsity as points over its name, with the mean as a bar and dense as a line."""
+    """Seeds of each setting at one sparsity as points over its name, side by side in their order, with the mean as a bar and dense as a
+    labelled line.
+    """
     ax = ax or plt.gca()
     chosen = frame[(frame.metric == metric) & (frame.sparsity_percent == sparsity)]
     for i, (setting, runs) in enumerate(chosen.groupby("setting", sort=False)):
         style = look(setting)
-        ax.plot([i] * len(runs), runs.value, style.marker, color=style.colour, alpha=0.55, markersize=4.5, markeredgewidth=0, label=setting)
-        ax.plot([i - 0.32, i + 0.32], [runs.value.mean()] * 2, color=style.colour, linewidth=2.2, solid_capstyle="butt")
+        few = len(runs) <= FEW
+        places = i + (0.14 if few else 0.28) * np.linspace(-1, 1, len(runs)) if len(runs) > 1 else [i]
+        drawn = {"alpha": 0.8, "markersize": 7.5 if few else 5.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
+        ax.plot(places, runs.value, style.marker, color=style.colour, label=setting, **drawn)
+        mean = ax.plot([i - 0.4, i + 0.4], [runs.value.mean()] * 2, color=style.colour, linewidth=2.4, solid_capstyle="butt")
+        plt.setp(mean, path_effects=[withStroke(linewidth=4.4, foreground="white")])
     dense = frame[(frame.metric == metric) & (frame.setting == "Baseline")].value.mean()
     ax.axhline(dense, color=look("Baseline").colour, linestyle=look("Baseline").dash, linewidth=1)
+    ax.annotate("dense", (1, dense), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
     names = [look(s).label for s in chosen.setting.drop_duplicates()]
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.6, len(names) - 0.4)

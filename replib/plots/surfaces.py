@@ -50,7 +50,10 @@ def raised(data: pd.DataFrame, span: tuple[float, float], ax: Axes) -> Axes:
     ax.set_zlim(*span)
     ax.view_init(elev=28, azim=-58)
     ax.set_box_aspect((1, 1, 0.75), zoom=0.95)
-    ax.tick_params(labelsize=7, pad=-2)
+    ax.tick_params(labelsize=8, pad=-2)
+    ax.set_xlabel("1", fontsize=9, labelpad=-6)
+    ax.set_ylabel("2", fontsize=9, labelpad=-6)
+    ax.set_zlabel("loss", fontsize=9, labelpad=-6)
     return ax
 
 
@@ -105,10 +108,11 @@ def turnable(data: pd.DataFrame, settings: Sequence[str]) -> go.Figure:
         figure.add_trace(drawn, row + 1, column + 1)
     top = float(data.loss.max())
     axes = {"xaxis_title": "2", "yaxis_title": "1", "zaxis_title": "loss", "zaxis_range": [span[0], top], "aspectmode": "cube"}
+    axes["camera"] = {"eye": {"x": 1.55, "y": 1.55, "z": 1.1}, "center": {"x": 0, "y": 0, "z": -0.15}}  # so that labels are not cut off
     figure.update_scenes(**axes)
     bar = {"title": {"text": "loss (nats)"}, "len": 0.6}
     figure.update_layout(
         coloraxis={"colorscale": SCALE, "cmin": span[0], "cmax": span[1], "colorbar": bar}, height=380 * rows, paper_bgcolor="white",
-        margin={"l": 0, "r": 0, "t": 40, "b": 0}, title_text="",
+        margin={"l": 0, "r": 0, "t": 60, "b": 0}, title_text="",
     )  # fmt: skip
     return figure

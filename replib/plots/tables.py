@@ -27,6 +27,12 @@ SHORT = {
     "final_density_percent": "weights left, %",
 }
 ROW = ["sparsity_percent", "setting"]
+NAMES = {"Baseline": "Baseline (dense)"}  # where a row's printed name does not say what it is
+
+
+def number(value: float, decimals: int = 1, sign: str = "") -> str:
+    """`value` rounded, with a true minus and no negative zero; blank if it is missing."""
+    return "" if pd.isna(value) else f"{round(value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
 
 
 def beside(ours: pd.DataFrame, printed: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY) -> pd.DataFrame:
@@ -52,8 +58,8 @@ def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int
 
     def cell(row: pd.Series) -> str:
         sd = "" if pd.isna(row.sd) else f" <small>± {row.sd:.{decimals}f}</small>"
-        printed = "" if pd.isna(row.printed) else f"<br><span class='printed'>{row.printed:.2f}</span>"
-        return f"{row.ours:.{decimals}f}{sd}{printed}"
+        printed = "" if pd.isna(row.printed) else f"<br><span class='printed'>{number(row.printed, 2)}</span>"
+        return f"{number(row.ours, decimals)}{sd}{printed}"
 
     cells = table.assign(cell=table.apply(cell, axis=1))
     order = cells[ROW].drop_duplicates()
@@ -61,7 +67,8 @@ def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int
     grid = grid[[m for m in metrics if m in grid]].rename(columns=SHORT).reset_index()
     grid.columns.name = None
     grid.insert(0, "sparsity", grid.pop("sparsity_percent").map(lambda s: f"{s:g} %"))
-    return HTML(f"<div class='replib-table'>{grid.to_html(index=False, escape=False, border=0)}</div>")
+    grid["setting"] = grid.setting.replace(NAMES)
+    return HTML(f"<div class='replib-table by-setting'>{grid.to_html(index=False, escape=False, border=0)}</div>")
 
 
 def costs(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
@@ -85,10 +92,13 @@ def costs(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
     return out.reindex(pd.MultiIndex.from_frame(order)).reset_index()
 
 
-def html(table: pd.DataFrame, decimals: int = 1) -> HTML:
-    """A data frame as a table of the site: scrolls when wide, numbers with `decimals`, blanks for missing values."""
-    body = table.to_html(index=False, border=0, float_format=lambda v: f"{v:.{decimals}f}", na_rep="", escape=True)
-    return HTML(f"<div class='replib-table'>{body}</div>")
+def html(table: pd.DataFrame, decimals: int = 1, kind: str = "") -> HTML:
+    """A data frame as a table of the site: scrolls when wide, numbers with `decimals`, blanks for missing values.
+
+    `kind` "by-setting" keeps the first two columns, sparsity and setting, in view.
+    """
+    body = table.to_html(index=False, border=0, float_format=lambda v: number(v, decimals), na_rep="", escape=True)
+    return HTML(f"<div class='replib-table {kind}'>{body}</div>")
 
 
 def paired(controls: pd.DataFrame, full: pd.DataFrame, metrics: tuple[str, ...] = COMPARED) -> HTML:
@@ -102,16 +112,16 @@ def paired(controls: pd.DataFrame, full: pd.DataFrame, metrics: tuple[str, ...] 
             a = mine[mine.metric == metric].set_index("seed").value
             difference = (a - twin[twin.metric == metric].set_index("seed").value).dropna()
             spread = difference.sem() if len(difference) > 1 else float("nan")
-            line[SHORT[metric]] = f"{difference.mean():+.1f}" + ("" if pd.isna(spread) else f" ± {spread:.1f}")
-            line["seeds"] = len(difference)
-        lines.append(line)
+            line[SHORT[metric]] = number(difference.mean(), sign="+") + ("" if pd.isna(spread) else f" ± {spread:.1f}")
+        lines.append(line | {"seeds": len(difference)})
     return html(pd.DataFrame(lines))
 
 
 def costs_html(result: object, printed: pd.DataFrame) -> HTML:
     """`costs` of an exhibit as a table of the site."""
     table = costs(result.frame, printed)
-    return html(table.assign(sparsity_percent=table.sparsity_percent.map("{:g} %".format)).rename(columns={"sparsity_percent": "sparsity"}))
+    words = {"sparsity_percent": table.sparsity_percent.map("{:g} %".format), "setting": table.setting.replace(NAMES)}
+    return html(table.assign(**words).rename(columns={"sparsity_percent": "sparsity"}), kind="by-setting")
 
 
 def runs(result: object) -> HTML:

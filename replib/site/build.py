@@ -180,7 +180,7 @@ def stand_in_rows(profile: str) -> list[dict[str, Any]]:
             "train / val / test": f"{role.n_train} / {role.n_val} / {role.n_test}",
             "ε": _radius(role.eps),
             "augmentation": role.augmentation.words(),
-            "what it shows": role.description.replace("Departs: ", ""),
+            "what it shows": role.description.replace("Departs: ", "").replace("digit_pairs", "digit pairs"),
         }
         for role in ROLES.values()
         if role.name in used or (small and role.embedded)
@@ -257,8 +257,10 @@ def _plotly_html(plot: Mapping[str, Any], name: str, *, with_library: bool) -> s
     body = json.dumps({k: plot[k] for k in ("data", "layout")}).replace("</", "<\\/")
     library = '<script src="../../_static/plotly.min.js"></script>' if with_library else ""
     layout = "{margin: {l: 10, r: 10, t: 40, b: 10}, ...f.layout, autosize: true}"
+    height = plot["layout"].get("height")  # without it, a tall figure would be cut off at its block's least height
+    style = f' style="height: {height:g}px"' if height else ""
     draw = f"const f = {body}; Plotly.newPlot('{name}', f.data, {layout}, {{responsive: true, displaylogo: false}});"
-    return f'{library}<div id="{name}" class="plotly-figure"></div><script>(() => {{ {draw} }})()</script>'
+    return f'{library}<div id="{name}" class="plotly-figure"{style}></div><script>(() => {{ {draw} }})()</script>'
 
 
 def _copy_results(root: Path, profile: str, target: Path) -> None:
@@ -277,6 +279,10 @@ def _generate(folder: Path, root: Path, profile: str, known: Rows, claims: Rows,
     """Write the generated pages, and the fragments that hand-written pages include."""
     fragments = folder / "generated"
     _write(fragments / "at_a_glance.md", pages.at_a_glance(claims))
+    _write(fragments / "state.md", pages.state(known, built))
+    for name, page in (("benchmarks", pages.benchmarks), ("calibration", pages.calibration)):
+        measured = root / f"results/{name}.csv"
+        _write(fragments / f"{name}.md", page(read_csv(measured) if measured.exists() else ()))
     for paper in pages.PAPERS:
         mine = [c for c in claims if c["paper"] == paper.name]
         rows = [row for row in known if row["paper"] == paper.name]
@@ -288,11 +294,22 @@ def _generate(folder: Path, root: Path, profile: str, known: Rows, claims: Rows,
     _write(fragments / "status.md", pages.status(status))
     _write(fragments / "data_and_nets.md", pages.data_and_nets(stand_in_rows(profile), roles))
     _write(fragments / "errata.md", pages.errata(read_csv(errata) if errata.exists() else ()))
+    _draw_samples(fragments / "samples.png")
     _write(folder / "scoreboard.md", pages.scoreboard(claims, profile, built))
     if any("plotly.min.js" in p.read_text(encoding="utf-8") for p in (folder / "notebooks").rglob("*.ipynb")):
         import plotly.offline
 
         _write(folder / "static/plotly.min.js", plotly.offline.get_plotlyjs())
+
+
+def _draw_samples(path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    from replib.plots.samples import samples
+
+    figure = samples()
+    figure.savefig(path, dpi=130, facecolor="white", bbox_inches="tight")
+    plt.close(figure)
 
 
 def _write(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 _CODE = re.compile(r"(:[a-z:]+:`[^`]+`|``.+?``|`[^`]+`)", flags=re.DOTALL)
 _ROLE_WITHOUT_TARGET = re.compile(r":(py:)?(data|attr|const):`")
+_MARK = re.compile(r"((?<![\w*])(\*\*?)\w[^*\n]*\w\2(?![\w*]))|[*|`\\@]|_(?!\w)")
 _ITEM = re.compile(r"\s*([-*]|\d+\.)\s+(.*)")
 
 
@@ -73,8 +74,8 @@ def _inline(text: str) -> str:
     out = []
     for k, piece in enumerate(pieces):
         if k % 2 == 0:
-            # A word between single asterisks is emphasis; every other mark is meant as it stands.
-            piece = re.sub(r"((?<![\w*])\*\w[^*\n]*\w\*(?![\w*]))|[*|`\\]|_(?!\w)", lambda m: m.group(1) or "\\" + m.group(), piece)
+            # Words between single or double asterisks are emphasis; every other mark is meant as it stands.
+            piece = _MARK.sub(lambda m: m.group(1) or "\\" + m.group(), piece)
             # reStructuredText ends a code span only before a space or a mark; an escaped space is shown as nothing.
             out.append(f"\\ {piece}" if k and piece[:1].isalnum() else piece)
         elif _ROLE_WITHOUT_TARGET.match(piece):
@@ -82,7 +83,7 @@ def _inline(text: str) -> str:
             out.append(f"``{piece.split('`')[1].lstrip('~')}``")
         else:
             out.append(piece if piece.startswith((":", "``")) else f"`{piece}`")
-            if pieces[k - 1][-1:].isalnum():
+            if pieces[k - 1][-1:].strip(" \n([{\"'-/:<"):  # and opens one only after these
                 out.insert(-1, "\\ ")
     return "".join(out)
 

@@ -66,7 +66,7 @@ def role_rows(p: Profile) -> list[dict[str, Any]]:
                 "epochs": r.epochs,
                 "batch": r.batch,
                 "weight decay": r.weight_decay,
-                "net": r.net.arch,
+                "network": r.net.arch.replace("_", " "),
             }
         )
     return rows

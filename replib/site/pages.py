@@ -212,7 +212,10 @@ def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -
         "On stand-in data the outcomes *supported* and *contradicted* are written *consistent with* and *contrary to*; "
         "such a verdict is about the stand-in. *Printed numbers* says whether the paper's own table bears the "
         "statement out, as plain arithmetic. *Chance* is the probability that the statement would hold if the methods "
-        "were exchangeable. *Fragility* is the smallest change of one number that flips the verdict (of the printed "
+        "were exchangeable; *probability* that it holds when seeds and test images are drawn anew. *Effect* is the distance of "
+        "the deciding condition from its bound, positive on the claim's side, with a 95 % interval where there is more than one seed; "
+        "*margin* is the difference that was declared to matter. Claims are *confirmatory* (corrected for their number) or "
+        "*descriptive*. *Fragility* is the smallest change of one number that flips the verdict (of the printed "
         "numbers where there are no results).",
         "````",
         "",
@@ -266,7 +269,8 @@ def claim_facts(claim: Record) -> list[str]:
         facts.append("confirmatory" if claim["confirmatory"] else "descriptive")
     facts += [f"{field} {number(claim[field])}" for field in ("probability", "chance", "fragility") if claim.get(field) is not None]
     if claim.get("fragility") is not None and claim.get("fragility_of"):
-        facts[-1] += f" ({escape(claim['fragility_of'])})"
+        where = re.sub(r"flops e\d+", "FLOPs", claim["fragility_of"])
+        facts[-1] += f" ({escape(where)})"
     return facts
 
 
@@ -387,13 +391,62 @@ def status(rows: Sequence[Record]) -> str:
         body.append(
             [
                 f"[{exhibit_name(row['exhibit'])}](#{exhibit_label(row['exhibit'])})",
-                escape(row["exhibit"].split("/")[0]),
+                _paper(row["exhibit"].split("/")[0]),
                 runs,
             ]
             + [escape(row.get(k)) for k in ("commit", "machine", "time")]
         )
-    head = ["Exhibit", "Paper", "Runs", "Commit", "Machine", "Time"]
-    return table(head, body, "Exhibits with a page, and the runs that they read.")
+    head = ["Exhibit", "Paper", "Jobs", "Commit", "Machine", "Time"]
+    caption = "Exhibits with a page, the jobs (runs, evaluations, measurements) that each reads, and their time one after another."
+    return table(head, body, caption)
+
+
+def _paper(name: str) -> str:
+    """Link to a paper's page under its short title; any other name as it is."""
+    return next((f"[{p.short}](#paper-{p.name})" for p in PAPERS if p.name == name), escape(name))
+
+
+def state(exhibits: Sequence[Record], built: Collection[str]) -> str:
+    """How much of the book is there, in one sentence."""
+    return (
+        f"So far {len(built)} of the {len(exhibits)} tables, figures and theorems have a page with runs of our own. For the others the "
+        "papers' printed numbers are in the book, and claims are checked against these by arithmetic.\n"
+    )
+
+
+BENCHMARK_HEADS = {
+    "what": "measured", "case": "case", "against": "compared with", "median": "median", "low": "lowest", "high": "highest", "unit": "unit",
+    "ratio_of_fastest": "ratio of the fastest rounds", "rounds": "rounds",
+}  # fmt: skip
+
+
+def benchmarks(rows: Sequence[Record]) -> str:
+    """Two tables for each place of measurement, ratios and other units. `rows` are those of ``results/benchmarks.csv``."""
+    places: dict[tuple[object, ...], list[Record]] = {}
+    for row in rows:
+        place = (*(row[k] for k in ("device", "machine", "threads", "torch", "commit")), row["unit"] == "ratio")
+        places.setdefault(place, []).append(row)
+    parts = []
+    for (device, machine, threads, torch, commit, ratio), mine in places.items():
+        where = f"{machine}, {threads} thread{'s' * (str(threads) != '1')}" if device == "cpu" else f"{machine} ({device})"
+        what = "Ratios: time of the alternative over ours" if ratio else "Other measurements"
+        keys = [k for k in BENCHMARK_HEADS if any(row.get(k) for row in mine) and not (ratio and k == "unit")]
+        body = [[escape(row.get(k)) for k in keys] for row in mine]
+        caption = escape(f"{what}. {where}; torch {torch}, commit {commit}.")
+        parts.append(table([BENCHMARK_HEADS[k] for k in keys], body, caption))
+    return "\n".join(parts) or "Nothing has been measured yet.\n"
+
+
+def calibration(rows: Sequence[Record]) -> str:
+    """The trials from which the small profile's settings were chosen. `rows` are those of ``results/calibration.csv``."""
+    heads = {
+        "setting": "setting", "net": "network", "lr_times_decay": "sum of learning rate × weight decay", "robust_best": "RA best, %",
+        "robust_final": "RA final, %", "gap": "gap, points", "drop": "drop, points", "seconds": "seconds",
+    }  # fmt: skip
+    words = {"setting": escape, "net": escape, "lr_times_decay": lambda v: number(float(v))}
+    body = [[words.get(k, lambda v: f"{round(float(v), 1) + 0.0:.1f}".replace("-", "−"))(row[k]) for k in heads] for row in rows]
+    caption = f"{len(body)} trials with a reserved seed. RA is robust accuracy on test images."
+    return table(list(heads.values()), body, caption) if body else ""
 
 
 def data_and_nets(roles: Sequence[Record], recipes: Sequence[Record]) -> str:
@@ -403,7 +456,7 @@ def data_and_nets(roles: Sequence[Record], recipes: Sequence[Record]) -> str:
     return "\n".join(
         [
             _records(
-                roles,
+                [{**row, "role": row["role"].replace("_", " ")} for row in roles],
                 "What stands for what: where the images come from, how many there are, and the radius of the attack.",
             ),
             _records(recipes, "How each pair of data set and network of the papers is trained at this scale."),
@@ -424,6 +477,8 @@ def errata(rows: Sequence[Record]) -> str:
     """
     if not rows:
         return "No list of errata is part of this build.\n"
+    titles = {p.name: p.title for p in PAPERS}
+    rows = [{k: titles.get(v, v) for k, v in row.items()} for row in rows]
     return _records(rows, f"{len(rows)} places, each found by arithmetic on the papers' text.")
 
 

@@ -11,6 +11,8 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+from replib.site.pages import prose
+
 MARK = "Departs:"
 
 
@@ -125,4 +127,4 @@ def _automodule(name: str) -> str:
 
 def _first_sentence(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return re.sub(r"([*_|<>$])", r"\\\1", re.sub(r"\s+", " ", text.split("\n\n")[0])).replace("``", "`")
+    return prose(re.sub(r"\s+", " ", text.split("\n\n")[0]))
