@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from replib.attacks import FGSM, PGD
 from replib.data import Data
 from replib.models import Net
-from replib.spec import ReplibError, choose
+from replib.spec import ReplibError, SpecError, choose
 from replib.training import PGDAT, SGD, CrossEntropy, Cyclic, FastAT, Steps, Train
 
 
@@ -78,8 +78,15 @@ class Profile:
     flagship: int
     ordering: int
     scope: str  # of claims: what a result at this scale can be
-    watermark: str = ""
+    watermark: str = ""  # why its numbers are neither judged nor published
+    tiny: bool = False  # only the machinery is tested: grids and networks are as small as they get
+    changes: tuple[tuple[str, float], ...] = ()  # to every recipe; see changed()
     map_epochs: float = 0.5  # length of the mask-similarity runs as a share of training (100 of 200 epochs in A)
+
+    @property
+    def label(self) -> str:
+        """The name, with what was changed: "laptop", "laptop-epochs=5"."""
+        return "-".join((self.name, *(f"{name}={value}" for name, value in self.changes)))
 
     def recipe(self, dataset: str, architecture: str) -> Recipe:
         """The recipe of a data set and architecture in the papers' words."""
@@ -125,6 +132,7 @@ SMOKE = Profile(
     ordering=1,
     scope="stand-in",
     watermark="smoke profile: these numbers mean nothing",
+    tiny=True,
 )  # fmt: skip
 
 WORKSTATION = Profile(
@@ -152,6 +160,26 @@ PAPER = Profile(
 )
 
 PROFILES = {p.name: p for p in (SMOKE, LAPTOP, WORKSTATION, PAPER)}
+
+
+def changed(p: Profile, changes: Mapping[str, float]) -> Profile:
+    """`p` with fields of every recipe changed, such as ``{"epochs": 5, "eps": 0.1}``. What it gives is neither judged nor published.
+
+    Raises :class:`~replib.spec.SpecError` for a name that no recipe has and for a value of another type; impossible values are refused
+    by the jobs that they reach.
+    """
+    if not changes:
+        return p
+    known = {
+        f.name: {"int": int, "float": float, "bool": bool, "str": str}[f.type] for f in fields(Recipe) if f.name not in ("data", "net")
+    }
+    for name, value in changes.items():
+        wanted = known[choose("changes", name, known)]
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise SpecError(f"changes: {name} = {value!r} has the wrong type; give a value of type {wanted.__name__}.")
+    words = ", ".join(f"{name} = {value}" for name, value in changes.items())
+    recipes = {where: replace(r, **changes) for where, r in p.recipes.items()}
+    return replace(p, recipes=recipes, watermark=f"{p.name} profile with {words}", changes=(*p.changes, *changes.items()))
 
 
 def profile(name: str) -> Profile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ import pandas as pd
 from replib.experiments import sparsity_winning_twice as swt
 from replib.experiments import swt_figures
 from replib.experiments.cost import estimate, human
-from replib.experiments.profiles import Profile, profile
+from replib.experiments.profiles import Profile, changed, profile
 from replib.experiments.rows import Row, frame
 from replib.experiments.runner import closure, run
 from replib.root import project_root
@@ -118,14 +118,16 @@ class Results:
         return sorted(int(s) for s in self.frame.seed.unique())
 
 
-def results(id: str, profile_name: str = "laptop", device: str = "cpu") -> Results:
+def results(id: str, profile_name: str = "laptop", changes: Mapping[str, float] | None = None, *, device: str = "cpu") -> Results:
     """The results of an exhibit for a notebook, read from the store and the published evidence.
+
+    `changes` are fields of the profile's recipes, such as ``{"epochs": 5}``: other runs, with keys of their own.
 
     If no seed is complete, seed 0 is trained here and now, with a progress bar, when the estimate is under two minutes of one core;
     otherwise the error says which command makes it. A parent that is only published counts as well: its weights are made again.
     $REPLIB_PROFILE overrides the profile, which is how the tests run every notebook at the smallest one.
     """
-    e, p = exhibit(id), profile(os.environ.get("REPLIB_PROFILE", profile_name))
+    e, p = exhibit(id), changed(profile(os.environ.get("REPLIB_PROFILE", profile_name)), changes or {})
     found = evidence(p)
     chosen = range(e.declared(p))
     try:
@@ -134,10 +136,11 @@ def results(id: str, profile_name: str = "laptop", device: str = "cpu") -> Resul
         wanting = [t for t in closure(e.tasks(p, [0])) if found.status(t) != "done"]
         todo = [t for t in closure(wanting) if found.store.status(t) != "done"]
         costs = {t: estimate(t, found.published, device) for t in todo}
+        set_ = "".join(f" --set {name}={value}" for name, value in p.changes)
         if (seconds := sum(costs.values())) > TRAIN_IN_NOTEBOOK_SECONDS:
             raise ReplibError(
                 f"{id} has no complete results in the profile {p.name!r}, and making them takes about {human(seconds)} on one "
-                f"{'core' if device == 'cpu' else device}. Run: replib run {id} -p {p.name} --seeds 0"
+                f"{'core' if device == 'cpu' else device}. Run: replib run {id} -p {p.name} --seeds 0{set_}"
             ) from None
         report = run(todo, found.store, device=device, cost=costs)
         if report.failed:

@@ -120,7 +120,7 @@ RECOMPUTED_POINTS = 7
 
 def _few(p: Profile, many: int, few: int) -> int:
     """`few` where numbers mean nothing and only the machinery is tested."""
-    return few if p.watermark else many
+    return few if p.tiny else many
 
 
 def surface_images(p: Profile) -> int:
@@ -289,13 +289,13 @@ INITIALIZATIONS = ("Uniform", "GraSP", "SNIP", "SynFlow", "IGQ", "ERK")
 
 def figure_a10_net(p: Profile) -> Net:
     """The paper's own network at every scale but the one that only tests the machinery."""
-    return p.recipe(*CIFAR10).net if p.watermark else A10_NET
+    return p.recipe(*CIFAR10).net if p.tiny else A10_NET
 
 
 def figure_a10_tickets(p: Profile) -> dict[str, Ticket]:
     """The masks that depend on initial weights, on the recipe's images brought to the paper's 32 rows."""
     data = p.recipe(*CIFAR10).data
-    if not p.watermark and data.shape[1] != A10_SHAPE[1]:
+    if not p.tiny and data.shape[1] != A10_SHAPE[1]:
         data = Data(data.name, height=A10_SHAPE[1])
     return {name: Ticket(data, figure_a10_net(p), A10_DENSITY, rule) for name, rule in A10_SCORES.items()}
 
@@ -313,7 +313,7 @@ def figure_a10_read(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.Data
 
 def layer_counts(reader: Reader, p: Profile, seed: int) -> dict[str, tuple[dict[str, int], dict[str, int]]]:
     """(kept, all) weights by layer in forward order for each initialization. Quotas are of the paper's network for 3×32×32 images."""
-    shape = p.recipe(*CIFAR10).data.shape if p.watermark else A10_SHAPE
+    shape = p.recipe(*CIFAR10).data.shape if p.tiny else A10_SHAPE
     shapes = weight_shapes(figure_a10_net(p), A10_CLASSES, shape)
     sizes = {name: math.prod(s) for name, s in shapes.items()}
     counts = {name: (quotas(rule, shapes, A10_DENSITY), sizes) for name, rule in A10_QUOTAS.items()}

@@ -23,7 +23,7 @@ def folder(result: Any) -> Path:
     """Where an exhibit's files go: $REPLIB_OUT, else build/rendered/<profile>/<paper>/ of the project."""
     paper = result.exhibit.id.partition("/")[0]
     base = os.environ.get("REPLIB_OUT")
-    return Path(base) if base else project_root() / "build" / "rendered" / result.profile.name / paper
+    return Path(base) if base else project_root() / "build" / "rendered" / result.profile.label / paper
 
 
 def save(result: Any, *, figure: Figure | None = None, table: pd.DataFrame | None = None, name: str = "", caption: str = "") -> Markdown:

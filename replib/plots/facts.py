@@ -25,7 +25,7 @@ def seeds(r: Results) -> str:
 def header(r: Results) -> str:
     """One line: profile, what the data are, seeds."""
     data = r.profile.recipe(r.frame.dataset.iloc[0], r.frame.architecture.iloc[0]).data
-    return f"Profile {r.profile.name} (data: {data.name.replace('_', ' ')}; scope: {r.profile.scope}): {seeds(r)}"
+    return f"Profile {r.profile.label} (data: {data.name.replace('_', ' ')}; scope: {r.profile.scope}): {seeds(r)}"
 
 
 def printed(r: Results, *tables: str) -> pd.DataFrame:

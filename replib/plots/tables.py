@@ -24,7 +24,7 @@ SHORT = {
     "robust_generalization_gap_reduction": "gap reduction",
     "training_flops_e17": "training FLOPs",
     "inference_flops_e9": "inference FLOPs",
-    "final_density_percent": "weights left, %",
+    "final_density_percent": "own weights left, %",
 }
 ROW = ["sparsity_percent", "setting"]
 NAMES = {"Baseline": "Baseline (dense)"}  # where a row's printed name does not say what it is
@@ -74,7 +74,7 @@ def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int
 def costs(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
     """FLOPs of each row as a share of dense, by both accountings, beside the share that the printed numbers give.
 
-    Columns: sparsity_percent, setting, and for training and inference: exact %, as the paper counts %, printed %; weights left, %.
+    Columns: sparsity_percent, setting, and for training and inference: exact %, as the paper counts %, printed %; own weights left, %.
     """
     mean = frame.groupby([*ROW, "metric"], sort=False).value.mean().unstack("metric")
     dense = mean.loc[(0.0, "Baseline")]
@@ -85,7 +85,7 @@ def costs(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
         if not printed.empty:
             theirs = printed[printed.metric == f"{what}_flops_{unit}"].set_index(ROW).value
             out[f"{what}, printed %"] = 100 * theirs.reindex(mean.index) / theirs[(0.0, "Baseline")]
-    out["weights left, %"] = mean["final_density_percent"]
+    out["own weights left, %"] = mean["final_density_percent"]
     out["peak memory, MiB"] = mean["peak_memory_mib"]
     out["seconds a run"] = mean["train_seconds"]
     order = frame[ROW].drop_duplicates()

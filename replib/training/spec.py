@@ -297,7 +297,7 @@ class Train(Job):
     """
 
     kind: ClassVar[str] = "train"
-    version: ClassVar[int] = 2  # attacks and evaluation in channels-last memory: other roundings
+    version: ClassVar[int] = 2  # attacks in channels-last memory, validation in other batches: other roundings
 
     data: Data
     net: Net
