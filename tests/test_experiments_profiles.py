@@ -25,7 +25,8 @@ def test_changes_reach_every_recipe_and_move_every_key_they_reach():
     assert (p.label, p.name) == ("laptop-epochs=15-eps=0.1", "laptop")
     before, after = (EXHIBITS["sparsity_winning_twice/table_1"].tasks(q, [0]) for q in (LAPTOP, p))
     moved = [a.name != b.name for a, b in zip(before, after, strict=True) if a.job.kind in ("train", "evaluate")]
-    assert moved and all(moved)
+    assert moved
+    assert all(moved)
     assert changed(LAPTOP, {}) is LAPTOP
 
 
@@ -75,6 +76,6 @@ def test_a_changed_exhibit_is_trained_in_the_notebook_and_not_judged(tmp_path):
     assert "elapsed" in done.stderr  # a progress bar
 
 
-def test_results_are_asked_for_by_keyword_or_place():
+def test_a_misspelt_change_is_refused_where_the_notebook_asks():
     with pytest.raises(SpecError, match="epochs"):
         replib.results("sparsity_winning_twice/table_1", "smoke", {"epoch": 2})
