@@ -211,3 +211,11 @@ def test_plain_flying_bird_keeps_every_layers_count_for_the_whole_run(store):
     assert len(out.arrays["counts"]) == 9
     assert (out.arrays["counts"][:, 1:] == out.arrays["counts"][0, 1:]).all()
     assert {row["density"] for row in out.metrics} == {out.metrics[0]["density"]}
+
+
+def test_updates_become_rarer_in_the_second_half_if_asked(store):
+    ticket = Ticket(RECIPE.data, RECIPE.net, 0.3, Quota("igq"))
+    run = RECIPE.pgd_at(ticket=ticket, method=FlyingBird(interval=1 / 8, later_interval=1 / 4), epochs=4)
+    execute(task(ticket, 0), store)
+    out = networks.run_train(run, Context(store, task(run, 0)))
+    assert out.arrays["counts"][:, 0].tolist() == [0, 1, 2, 3, 4, 6, 8]  # of eight steps

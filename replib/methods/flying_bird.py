@@ -51,16 +51,19 @@ class FlyingBird(Method):
     taken before its optimizer step and dense because masks are projected. The total of each layer never changes.
 
     Departs: the released code grows at random positions by default (`growth` "random"; the paper and this default take the gradient),
-    every 900 and later 1,200 iterations (`interval` 900/70400).
+    every 900 iterations, from the middle of the run on every 1,200 (`interval` 900/70400, `later_interval` 1200/70400).
     """
 
     interval: float = 2000 / 70400
     k_first: float = 0.5
     k_last: float = 0.005
     growth: Literal["gradient", "random"] = "gradient"
+    later_interval: float | None = None  # in the second half of the run; None: the same
 
     def check(self) -> None:
         within(f"{type(self).__name__}.interval", self.interval, 0, 1, low_open=True)
+        if self.later_interval is not None:
+            within(f"{type(self).__name__}.later_interval", self.later_interval, 0, 1, low_open=True)
         within(f"{type(self).__name__}.k_first", self.k_first, 0, 1)
         within(f"{type(self).__name__}.k_last", self.k_last, 0, self.k_first)
 
@@ -72,8 +75,9 @@ class FlyingBird(Method):
             )
 
     def every(self, state: State) -> int:
-        """Steps between two updates, at least one."""
-        return max(1, round(self.interval * state.total_steps))
+        """Steps between two updates at this moment of the run, at least one."""
+        late = self.later_interval is not None and 2 * state.step >= state.total_steps
+        return max(1, round((self.later_interval if late else self.interval) * state.total_steps))
 
     def start(self, state: State) -> None:
         state.method["ever_active"] = {n: m.clone() for n, m in state.masks.items()}
