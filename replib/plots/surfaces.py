@@ -51,9 +51,8 @@ def raised(data: pd.DataFrame, span: tuple[float, float], ax: Axes) -> Axes:
     ax.view_init(elev=28, azim=-58)
     ax.set_box_aspect((1, 1, 0.75), zoom=0.95)
     ax.tick_params(labelsize=8, pad=-2)
-    ax.set_xlabel("1", fontsize=9, labelpad=-6)
-    ax.set_ylabel("2", fontsize=9, labelpad=-6)
-    ax.set_zlabel("loss", fontsize=9, labelpad=-6)
+    ax.set_xlabel("1", fontsize=9, fontweight="bold", labelpad=-1)
+    ax.set_ylabel("2", fontsize=9, fontweight="bold", labelpad=-1)
     return ax
 
 
