@@ -53,9 +53,12 @@ def operations(t: Task) -> float:
 
 def estimate(t: Task, published: Published | None = None, device: str = "cpu") -> float:
     """Seconds that `t` will take: the median of published seeds made on a like device, else its arithmetic over :data:`SPEED`."""
-    if published is not None and (seeds := published.seeds(t)):
-        times = sorted(published.summary(Task(t.name, s, t.job))["cost"]["wall_seconds"] for s in seeds)
-        return times[len(times) // 2]
+    if published is not None:
+        made_on = {id: "cpu" if e["device"] == "cpu" else "cuda" for id, e in published.environments().items()}
+        summaries = [published.summary(Task(t.name, s, t.job)) for s in published.seeds(t)]
+        times = sorted(s["cost"]["wall_seconds"] for s in summaries if made_on.get(s["environment"]) == device.split(":")[0])
+        if times:
+            return times[len(times) // 2]
     return max(0.05, operations(t) / SPEED[device.split(":")[0]])
 
 
