@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from replib.spec import ReplibError
 
 if TYPE_CHECKING:
+    from replib.experiments.profiles import Profile
+    from replib.experiments.registry import Exhibit
     from replib.spec import Task
 
 # Imports of torch and pandas happen inside the commands that need them: `replib list` and `--help` answer in a fraction of a second.
@@ -22,14 +24,15 @@ app = typer.Typer(
     "Examples:\n\n"
     "  replib list\n\n"
     "  replib run sparsity_winning_twice/table_1 --seeds 0 -j 2\n\n"
-    "  replib render sparsity_winning_twice/table_1 && replib book",
+    "  replib render sparsity_winning_twice/table_1 && replib book\n\n"
+    "An error says what to do about it; -v behind any command also shows where it came from.",
 )  # fmt: skip
 
 Exhibits = Annotated[list[str] | None, typer.Argument(help="Exhibit ids such as sparsity_winning_twice/table_1; none means all.")]
 ProfileName = Annotated[str, typer.Option("-p", "--profile", help="smoke, laptop, workstation or paper.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds such as 0 or 0,1,2 or 0-4; default: those declared for the exhibit.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1.", callback=lambda text: _device(text))]
 
 
 def main() -> None:
@@ -39,10 +42,13 @@ def main() -> None:
         sys.argv.remove("-v")
     try:
         app()
-    except ReplibError as e:
-        if verbose:
+    except (ReplibError, OSError) as e:
+        from replib.store.files import refusal
+
+        told = e if isinstance(e, ReplibError) else refusal(e, e.filename)
+        if verbose or told is None:
             raise
-        print(f"replib: {e}", file=sys.stderr)
+        print(f"replib: {told}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("replib: interrupted. What was finished is kept; give the same command again to go on.", file=sys.stderr)
@@ -55,49 +61,84 @@ def _root() -> Path:
     return project_root()
 
 
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", text):
+        raise ReplibError(f"--device {text!r} is not known; write cpu, cuda or cuda:1.")
+    return text
+
+
 def _parse_seeds(text: str | None) -> list[int] | None:
     if text is None:
         return None
-    found: list[int] = []
+    found: dict[int, None] = {}
     for part in text.split(","):
-        low, dash, high = part.partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()):
+        match = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", part)
+        span = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
+        if not span:
             raise ReplibError(f"--seeds {text!r} is not a list of seeds; write 0 or 0,1,2 or 0-4.")
-        found += range(int(low), int(high or low) + 1)
-    return found
+        found |= dict.fromkeys(span)
+    return list(found)
 
 
-def _chosen(exhibits: list[str] | None) -> list[Any]:
+def _chosen(exhibits: list[str] | None) -> list[Exhibit]:
     from replib.experiments.registry import EXHIBITS, exhibit
 
-    return [exhibit(i) for i in exhibits] if exhibits else list(EXHIBITS.values())
+    return [exhibit(i) for i in dict.fromkeys(exhibits)] if exhibits else list(EXHIBITS.values())
+
+
+def _seeds(text: str | None, chosen: list[Exhibit], p: Profile) -> list[int] | None:
+    """The seeds that were asked for; each must be declared for one of the exhibits at least, or nothing would happen without a word."""
+    seeds, declared = _parse_seeds(text), max(e.declared(p) for e in chosen)
+    if seeds is not None and (beyond := [s for s in seeds if s >= declared]):
+        whose = chosen[0].id if len(chosen) == 1 else "these exhibits"
+        raise ReplibError(
+            f"Seed {beyond[0]} is not among those declared for {whose} in the profile {p.name!r} (0 to {declared - 1}), and declared seeds "
+            f"are never extended. Give one of these, or leave out --seeds for all of them."
+        )
+    return seeds
 
 
 def _tasks(exhibits: list[str] | None, profile: str, seeds: str | None) -> list[Task]:
     from replib.experiments.profiles import profile as get
     from replib.experiments.runner import closure
 
-    p, chosen = get(profile), _parse_seeds(seeds)
-    return closure([t for e in _chosen(exhibits) for t in e.tasks(p, chosen)])
+    p, chosen = get(profile), _chosen(exhibits)
+    wanted = _seeds(seeds, chosen, p)
+    return closure([t for e in chosen for t in e.tasks(p, wanted)])
 
 
-@app.command("list")
+def _named(key: str, exhibits: list[str] | None, profile: str, seeds: str | None) -> list[Task]:
+    """The tasks of one job. Its name says what it is, so the profile is only where it is looked for first."""
+    from replib.experiments.profiles import PROFILES
+
+    wanted = _parse_seeds(seeds)
+    for name in dict.fromkeys((profile, *PROFILES)):
+        found = [t for t in _tasks(exhibits, name, None) if t.name == key or t.name.endswith(f"-{key}")]
+        if found and (chosen := [t for t in found if wanted is None or t.seed in wanted]):
+            return chosen
+        if found:
+            have = ", ".join(str(t.seed) for t in found)
+            raise ReplibError(f"{found[0].name} has no seed {seeds}; its seeds are {have}. Give one of these.")
+    where = " ".join(("replib plan", *(exhibits or []), "-p", profile))
+    raise ReplibError(f"No job of any profile is called {key!r}. List those of this one with: {where}")
+
+
+@app.command("list", epilog="Example: replib list --json")
 def list_(as_json: Json = False) -> None:
     """All exhibits of the four papers: id, title, kind, and whether it is implemented."""
+    from replib.root import printed_exhibits
+
     root = _root()
-    rows = []
-    with open(root / "results" / "reported" / "exhibits.csv", newline="") as f:
-        for row in csv.DictReader(f):
-            name = row["exhibit"].lower().replace(" ", "_")
-            rows.append(
-                {
-                    "id": f"{row['paper']}/{name}",
-                    "paper": row["paper"],
-                    "title": f"{row['exhibit']}: {row['what_it_shows']}",
-                    "kind": row["kind"],
-                    "implemented": (root / "notebooks" / row["paper"] / f"{name}.ipynb").exists(),
-                }
-            )
+    rows = [
+        {
+            "id": id,
+            "paper": row["paper"],
+            "title": f"{row['exhibit']}: {row['what_it_shows']}",
+            "kind": row["kind"],
+            "implemented": (root / "notebooks" / f"{id}.ipynb").exists(),
+        }
+        for id, row in printed_exhibits(root).items()
+    ]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -106,7 +147,7 @@ def list_(as_json: Json = False) -> None:
     typer.echo(f"* implemented: {sum(r['implemented'] for r in rows)} of {len(rows)}")
 
 
-@app.command()
+@app.command(epilog="Example: replib plan sparsity_winning_twice/table_1 -p paper --device cuda")
 def plan(
     exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: Seeds = None, device: Device = "cpu", as_json: Json = False
 ) -> None:
@@ -116,12 +157,12 @@ def plan(
     from replib.experiments.registry import evidence
     from replib.spec import parents
 
-    published = evidence(get(profile), _root()).published
+    found = evidence(get(profile), _root())
     tasks = _tasks(exhibits, profile, seeds)
     rows = [
         {
             "task": t.name, "seed": t.seed, "kind": t.job.kind, "label": t.job.label(),
-            "parents": [[p.name, p.seed] for p in parents(t.job, t.seed)], "seconds": round(estimate(t, published, device), 2),
+            "parents": [[p.name, p.seed] for p in parents(t.job, t.seed)], "seconds": round(estimate(t, found.published, device), 2),
         }
         for t in tasks
     ]  # fmt: skip
@@ -131,22 +172,25 @@ def plan(
         return
     for r in rows:
         typer.echo(f"{r['task']:<26} seed {r['seed']:<3} {human(r['seconds']):>8}  {r['label']}")
+    left = [r["seconds"] for r, t in zip(rows, tasks, strict=True) if found.store.status(t) != "done"]
     typer.echo(f"{len(rows)} jobs, about {human(total)} on one {'core' if device == 'cpu' else device}")
+    typer.echo(f"{len(rows) - len(left)} of them are done here; what is left takes about {human(sum(left))}")
 
 
-@app.command()
+@app.command(epilog="Example: replib status sparsity_winning_twice/table_1")
 def status(exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: Seeds = None, as_json: Json = False) -> None:
     """What is done here, published, missing or damaged, and where it lies."""
     from replib.experiments.profiles import profile as get
     from replib.experiments.registry import evidence
     from replib.experiments.runner import closure
 
-    found, p = evidence(get(profile), _root()), get(profile)
+    found, p, chosen = evidence(get(profile), _root()), get(profile), _chosen(exhibits)
+    wanted = _seeds(seeds, chosen, p)
     rows = []
-    for e in _chosen(exhibits):
+    for e in chosen:
         here = published = 0
         damaged, missing = [], []
-        tasks = closure(e.tasks(p, _parse_seeds(seeds)))
+        tasks = closure(e.tasks(p, wanted))
         for t in tasks:
             state = found.store.status(t)
             here += state == "done"
@@ -169,14 +213,14 @@ def status(exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: Se
         for line in r["damaged"]:
             typer.echo(f"  {line}")
     if any(r["missing"] or r["damaged"] for r in rows):
-        typer.echo(f"make what is missing: replib run {' '.join(exhibits or [])} -p {profile}")
+        typer.echo(f"make what is missing: {' '.join(('replib run', *(exhibits or []), '-p', profile))}")
 
 
-@app.command()
+@app.command(epilog="Example: replib run sparsity_winning_twice/table_1 --seeds 0 -j 2")
 def run(
     exhibits: Exhibits = None,
     profile: ProfileName = "laptop",
-    key: Annotated[str | None, typer.Option(help="One job by its name (train-0123456789ab), as printed by plan.")] = None,
+    key: Annotated[str | None, typer.Option(help="One job by its name (train-0123456789ab), as printed by plan; of any profile.")] = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Worker processes; 0 means one a processor.")] = 0,
     seeds: Seeds = None,
     device: Device = "cpu",
@@ -187,23 +231,25 @@ def run(
     from replib.experiments.cost import estimate
     from replib.experiments.profiles import profile as get
     from replib.experiments.registry import evidence
+    from replib.experiments.runner import closure
     from replib.experiments.runner import run as run_tasks
     from replib.store.environment import default_workers
 
-    tasks = _tasks(exhibits, profile, seeds)
-    if key is not None:
-        tasks = [t for t in tasks if t.name == key or t.name.endswith(f"-{key}")]
-        if not tasks:
-            raise ReplibError(f"No job of the plan is called {key!r}. List them with: replib plan {' '.join(exhibits or [])} -p {profile}")
+    if jobs > (most := 4 * default_workers()):
+        raise ReplibError(
+            f"-j {jobs} is more than four workers for each processor here, and every worker takes half a gigabyte of memory and more. Give "
+            f"-j {most} at most, or leave it out for one a processor."
+        )
+    tasks = _tasks(exhibits, profile, seeds) if key is None else _named(key, exhibits, profile, seeds)
     found = evidence(get(profile), _root())
-    costs = {t: estimate(t, found.published, device) for t in tasks}
+    costs = {t: estimate(t, found.published, device) for t in closure(tasks)}
     report = run_tasks(tasks, found.store, workers=jobs or default_workers(), device=device, data_root=root, cost=costs, show=not quiet)
     typer.echo(f"{len(report.done)} jobs done, {len(report.failed)} failed, {len(report.skipped)} skipped because of these")
     if report.failed:
         raise ReplibError(" ".join(dict.fromkeys(report.failed.values())))
 
 
-@app.command()
+@app.command(epilog="Example: replib render sparsity_winning_twice/table_1 -p smoke")
 def render(
     exhibits: Exhibits = None,
     profile: ProfileName = "laptop",
@@ -213,12 +259,18 @@ def render(
     from replib.render import render_all
     from replib.store.environment import default_workers
 
-    ids = [e.id for e in _chosen(exhibits) if e.page]
+    chosen = _chosen(exhibits)
+    ids = [e.id for e in chosen if e.page]
+    if not ids:
+        raise ReplibError(
+            f"{', '.join(e.id for e in chosen)} has no notebook of its own: another exhibit of the paper shows it. Render that one; replib "
+            f"list marks (*) those that have a notebook."
+        )
     for path in render_all(ids, profile, _root(), jobs or default_workers()):
         typer.echo(path)
 
 
-@app.command()
+@app.command(epilog="Example: replib book -p laptop")
 def book(profile: ProfileName = "laptop") -> None:
     """Build the site into build/site/ from the rendered notebooks."""
     from replib.site.make import make
@@ -226,7 +278,7 @@ def book(profile: ProfileName = "laptop") -> None:
     typer.echo(make(profile, _root()))
 
 
-@app.command()
+@app.command(epilog="Example: replib claims --json")
 def claims(profile: ProfileName = "laptop", as_json: Json = False) -> None:
     """The verdict on each of the papers' 80 claims."""
     from replib.verdicts import records
@@ -240,46 +292,49 @@ def claims(profile: ProfileName = "laptop", as_json: Json = False) -> None:
         typer.echo(f"{r['claim_id']:<38} printed: {printed:<6} {r['scope']:<18} {r['outcome']:<18} {r['sentence']}")
 
 
-@app.command()
+@app.command(epilog="Example: replib verify sparsity_winning_twice/table_1 --seeds 0")
 def verify(exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: Seeds = None) -> None:
     """Compare what was made here with the published evidence, row by row; fails for missing, damaged or non-identical runs."""
+    from replib.experiments.profiles import profile as get
     from replib.verify import compare
 
-    lines, problems = compare([e.id for e in _chosen(exhibits)], profile, _root(), _parse_seeds(seeds))
+    chosen = _chosen(exhibits)
+    lines, problems = compare([e.id for e in chosen], profile, _root(), _seeds(seeds, chosen, get(profile)))
     for line in lines:
         typer.echo(line)
     if problems:
-        raise ReplibError(f"{len(problems)} problems: " + " ".join(problems[:5]))
+        more = f" And {len(problems) - 5} more of this kind." if len(problems) > 5 else ""
+        raise ReplibError(f"{len(problems)} problem{'s' * (len(problems) > 1)}: {' '.join(problems[:5])}{more}")
 
 
-@app.command()
+@app.command(epilog="Example: replib publish sparsity_winning_twice/table_1 -p laptop")
 def publish(exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: Seeds = None) -> None:
     """Copy the small part of finished results to results/<profile>/. Only seeds that are done in every row of an exhibit are taken."""
+    from tqdm import tqdm
+
     from replib.experiments.profiles import profile as get
-    from replib.experiments.registry import evidence
+    from replib.experiments.registry import complete_seeds, evidence
+    from replib.experiments.runner import closure
     from replib.store.evidence import publish as publish_tasks
     from replib.summary import write
     from replib.verdicts import records
-    from replib.verify import complete_seeds
 
     p = get(profile)
     found = evidence(p, _root())
     if p.watermark:
         raise ReplibError(f"Results of the profile {profile!r} are not published: {p.watermark}. Use -p laptop, workstation or paper.")
-    for e in _chosen(exhibits):
-        whole = complete_seeds(e, p, found.store, _parse_seeds(seeds))
-        names = publish_tasks(found.store, [t for s in whole for t in _with_ancestors(e.tasks(p, [s]))], found.published.root)
-        typer.echo(f"{e.id}: {len(whole)} of {e.declared(p)} declared seeds complete; {len(names)} jobs written")
+    lines, chosen = [], _chosen(exhibits)
+    wanted = _seeds(seeds, chosen, p)
+    for e in tqdm(chosen, desc="publishing", leave=False):
+        whole = complete_seeds(e, p, found.store, wanted)
+        names = publish_tasks(found.store, closure(e.tasks(p, whole)), found.published.root)
+        lines.append(f"{e.id}: {len(whole)} of {e.declared(p)} declared seeds complete; {len(names)} jobs written")
     write(profile, records(profile, _root(), published_only=True), _root())
+    for line in lines:  # last: whoever reads may close the pipe at any line, and nothing of the above must be lost by that
+        typer.echo(line)
 
 
-def _with_ancestors(tasks: list[Task]) -> list[Task]:
-    from replib.experiments.runner import closure
-
-    return closure(tasks)
-
-
-@app.command()
+@app.command(epilog="Example: replib data cifar10 --root ~/data --fetch")
 def data(
     names: Annotated[list[str] | None, typer.Argument(help="Data sets; none means all.")] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the real data sets (default $REPLIB_DATA).")] = None,
@@ -289,8 +344,10 @@ def data(
     """Where each data set comes from and whether it is present, missing or damaged."""
     from replib.data import status as data_status
 
+    if fetch and not names:
+        raise ReplibError("--fetch needs to be told what to fetch, for some sets are large; for example: replib data mnist --fetch")
     if fetch:
-        for name in names or []:
+        for name in names:
             typer.echo(data_status.fetch(name, root))
     rows = data_status.report(names or (), root)
     if as_json:

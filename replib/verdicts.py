@@ -13,12 +13,11 @@ from IPython.display import HTML
 from replib.claims import verdicts
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
-from replib.experiments.registry import EXHIBITS, evidence
+from replib.experiments.registry import EXHIBITS, complete_seeds, evidence
 from replib.experiments.rows import images
 from replib.spec import ReplibError
 from replib.store import Missing
 from replib.store.evidence import Reader
-from replib.verify import complete_seeds
 
 
 def _images(p: Profile, found: Reader, results: list[pd.DataFrame]) -> dict[Any, Any]:

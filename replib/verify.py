@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
-from replib.experiments.registry import Exhibit, evidence, exhibit
+from replib.experiments.registry import Exhibit, complete_seeds, evidence, exhibit
 from replib.experiments.runner import closure
 from replib.spec import Task
 from replib.store.environment import same_bits
-from replib.store.evidence import Evidence, Reader
+from replib.store.evidence import Evidence
+from replib.verdicts import records
 
 TIMED = ("train_seconds", "peak_memory_mib")
-
-
-def complete_seeds(e: Exhibit, p: Profile, reader: Reader, seeds: Sequence[int] | None = None) -> list[int]:
-    """Seeds for which everything the exhibit needs is done: only whole comparisons are published."""
-    chosen = range(e.declared(p)) if seeds is None else seeds
-    return [s for s in chosen if s < e.declared(p) and all(reader.status(t) == "done" for t in closure(e.tasks(p, [s])))]
 
 
 def compare(ids: Sequence[str], profile: str, root: Path, seeds: Sequence[int] | None = None) -> tuple[list[str], list[str]]:
     """Lines for people and a list of problems.
 
-    Every job done here that is published too is *identical* (the checksums of its metrics and arrays agree), or it differs: a defect on
-    the same processor, versions and threads, and expected elsewhere, since adversarial training is chaotic. Then each number must lie
-    within the published range over seeds, widened by half of it, or is called *outside*. Problems are missing or damaged jobs, and bit
-    differences in the same environment.
+    Every job done here that is published too is *identical* (its results, tables and published arrays agree to the bit), or it differs: a
+    defect on the same processor, versions and threads, and expected elsewhere, since adversarial training is chaotic. Then each number
+    must lie within the published range over seeds, widened by half of it, or is called *outside*, and claims whose verdict changes with
+    what was made here are named. Problems are damaged jobs, seeds that were asked for and are not complete, and bit differences in the
+    same environment.
     """
     p = get(profile)
     found = evidence(p, root)
-    lines, problems = [], []
+    lines, problems, differs = [], [], 0
     for id in ids:
         e = exhibit(id)
         here = complete_seeds(e, p, found.store, seeds)
+        for s in sorted(set(range(e.declared(p)) if seeds is None else seeds) - set(here)):
+            states = {t: found.store.status(t) for t in closure(e.tasks(p, [s]))}
+            again = f"run: replib run {id} -p {profile} --seeds {s}."
+            harm = [f"{t} is {state}; {again}" for t, state in states.items() if state.startswith("damaged")]
+            problems += harm or ([f"{id}, seed {s} is not complete here; {again}"] if states and seeds is not None else [])
         if not here:
-            lines.append(f"{id}: nothing was made here; make it with: replib run {id} -p {profile} --seeds 0")
+            lines.append(f"{id}: no seed is complete here; make one with: replib run {id} -p {profile} --seeds 0")
             continue
         counts = {"identical": 0, "differs": 0, "new": 0}
         for s in here:
             for t in closure(e.tasks(p, [s])):
-                kind, problem = _job(t, found, root)
+                kind, problem = _job(t, found)
                 counts[kind] += 1
                 problems += [problem] if problem else []
         lines.append(
@@ -53,28 +56,28 @@ def compare(ids: Sequence[str], profile: str, root: Path, seeds: Sequence[int] |
         )
         if counts["differs"]:
             lines += _numbers(e, p, found, here)
-    if seeds is None:
-        return lines, problems
-    for id in ids:
-        lacking = [s for s in seeds if s < exhibit(id).declared(p) and s not in complete_seeds(exhibit(id), p, found.store, seeds)]
-        problems += [f"{id}, seed {s} is not complete here; run: replib run {id} -p {profile} --seeds {s}." for s in lacking]
-    return lines, problems
+        differs += counts["differs"] + counts["new"]
+    if differs and not p.watermark:
+        lines += _verdicts(profile, root)
+    return lines, list(dict.fromkeys(problems))
 
 
-def _job(t: Task, found: Evidence, root: Path) -> tuple[str, str]:
+def _verdicts(profile: str, root: Path) -> list[str]:
+    """Claims that are judged otherwise with what was made here than by the published evidence alone."""
+    with_ours, published = (records(profile, root, published_only=only) for only in (False, True))
+    changed = [(a, b) for a, b in zip(with_ours, published, strict=True) if a["outcome"] != b["outcome"]]
+    return [f"verdict changed: {a['claim_id']}: {b['outcome']} -> {a['outcome']}" for a, b in changed] or ["no verdict changed"]
+
+
+def _job(t: Task, found: Evidence) -> tuple[str, str]:
     status = found.store.status(t, deep=True)
     if status != "done":
         return "differs", f"{t} is {status}; run it again."
     if found.published.status(t) != "done":
         return "new", ""
     mine, theirs = found.store.summary(t), found.published.summary(t)
-    exact = [n for n in ("metrics.csv", "events.csv", "arrays.npz") if n in theirs["files"]]
-    if mine["results"] == theirs["results"] and all(
-        mine["files"].get(n, [0, ""])[1] == theirs["files"][n][1] for n in exact if n != "arrays.npz"
-    ):
+    if _outcome(mine) == _outcome(theirs) and _same_arrays(t, found):
         return "identical", ""
-    import json
-
     ours = json.loads(found.store.path(t, "environment.json").read_text())
     theirs_env = found.published.environments().get(theirs["environment"], {})
     if same_bits(ours, theirs_env):
@@ -82,6 +85,19 @@ def _job(t: Task, found: Evidence, root: Path) -> tuple[str, str]:
             f"{t} differs from the published run although processor, versions and threads are the same: a defect, please report it."
         )
     return "differs", ""
+
+
+def _outcome(summary: dict[str, Any]) -> tuple[Any, ...]:
+    """What must agree of two summaries: results, and checksums of the tables. What a run was asked to retain besides may differ."""
+    results = {k: v for k, v in summary["results"].items() if k != "retained"}
+    return results, *(summary["files"].get(n) for n in ("metrics.csv", "events.csv"))
+
+
+def _same_arrays(t: Task, found: Evidence) -> bool:
+    """Whether every published array is the one that lies here."""
+    published = found.published.arrays(t)
+    here = found.store.arrays(t) if published else {}
+    return all(n in here and np.array_equal(here[n], a, equal_nan=a.dtype.kind == "f") for n, a in published.items())
 
 
 def _numbers(e: Exhibit, p: Profile, found: Evidence, here: Sequence[int]) -> list[str]:

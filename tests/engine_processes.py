@@ -39,7 +39,9 @@ JOBS: dict[str, T.Train] = {
     ),
     "Flying Bird, random growth": RECIPE.pgd_at(epochs=EPOCHS, ticket=TICKET, method=M.FlyingBird(interval=1 / 6, growth="random")),
     "search": RECIPE.standard(epochs=EPOCHS, method=M.BirdSearch((0.2, 0.1), tau=1e-9, queue=3)),
-    "plateau": RECIPE.pgd_at(epochs=EPOCHS, schedule=T.Plateau(patience_fraction=1 / EPOCHS, threshold=0.5, stop_at=9)),
+    "plateau": RECIPE.pgd_at(
+        epochs=EPOCHS, schedule=T.Plateau(patience_fraction=1 / EPOCHS, threshold=0.5, stop_at=9), retain=("weights",)
+    ),
     "averaged": RECIPE.pgd_at(epochs=EPOCHS, ticket=TICKET, average=T.Average(0.3)),
     "Fast AT": FAST,
     "Adam, hidden weights": RECIPE.pgd_at(epochs=EPOCHS, ticket=TICKET, optim=T.Adam(), masking="straight_through"),

@@ -139,6 +139,18 @@ def test_a_state_saved_before_masks_were_wanted_is_not_passed_off_as_complete(tm
     assert len(Store(tmp_path).arrays(t)["retained/masks@0.2"]) == EPOCHS
 
 
+def test_a_run_whose_written_weights_are_gone_starts_over(tmp_path):
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    t = prepared("plateau", straight)
+    prepared("plateau", broken)
+    reference(t, straight)
+    assert ended(started(run_dying_in_write, t, broken, "metrics.csv", 1, 0.5)) == -signal.SIGKILL
+    (Store(broken).folder(t) / "epoch_1.safetensors").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"epoch_1\.safetensors is gone or damaged; .* starts over"):
+        execute(t, Store(broken))
+    assert digests(t, broken) == digests(t, straight)
+
+
 def test_weights_of_a_resumed_run_are_those_of_the_straight_one(tmp_path):
     """Not only checksums: the tensors themselves, and the sparsity pattern that the run must have."""
     t = prepared("averaged", tmp_path)

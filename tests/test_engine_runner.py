@@ -19,6 +19,7 @@ from replib.methods import Magnitude, Random, Ticket
 from replib.spec import Job, ReplibError, task
 from replib.store import DiskFull, Store
 from replib.store.folder import Output
+from replib.training import loop
 
 RECIPE = SMOKE.recipe("CIFAR-10", "ResNet-18")
 
@@ -134,8 +135,36 @@ def test_a_run_that_comes_out_differently_is_no_silent_replacement(store, monkey
         out.metrics[0]["val_ra"] += 1e-9
         return out
 
-    with pytest.raises(jobs.Irreproducible, match="came out differently on the same machine"):
-        jobs.execute(task(replace(run, retain=("weights",)), 0), store)
+    before = store.summary(task(run, 0))
+    for _ in range(2):  # and it is said each time: the first result is not replaced by the second
+        with pytest.raises(jobs.Irreproducible, match="came out differently on the same machine"):
+            jobs.execute(task(replace(run, retain=("masks@0.2",)), 0), store)
+        assert store.summary(task(run, 0)) == before
+        assert store.status(task(run, 0), deep=True) == "done"
+
+
+def test_retained_weights_are_written_epoch_by_epoch_and_are_those_of_the_run(store, tmp_path):
+    """Held until the end they would fill the memory at the papers' scale, and every saved state with them."""
+    plain, keeping = task(RECIPE.pgd_at(epochs=4), 0), task(RECIPE.pgd_at(epochs=4, retain=("weights",)), 0)
+    other = Store(tmp_path / "other")
+    jobs.execute(plain, store)
+    seen = []
+    jobs.execute(keeping, other, progress=lambda n, of: seen.append(sorted(p.stem for p in other.folder(keeping).glob("*.safetensors"))))
+    assert seen == [[f"epoch_{i}" for i in range(n + 1)] for n in (1, 2, 3, 4)]
+    assert {f"epoch_{i}.safetensors" for i in range(5)} <= set(other.summary(keeping)["files"])
+    ours, theirs = (s.summary(plain)["files"] for s in (store, other))
+    common = {n for n in ours if n.endswith((".safetensors", ".csv"))}
+    assert len(common) >= 3
+    assert {n: ours[n] for n in common} == {n: theirs[n] for n in common}
+
+
+def test_the_state_of_a_run_does_not_grow_with_the_weights_it_retains(store, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", 0.0)
+    run = task(RECIPE.pgd_at(epochs=5, retain=("weights",)), 0)
+    jobs.execute(run, store, progress=lambda n, of: sizes.extend(p.stat().st_size for p in store.folder(run).glob("state.pt")))
+    assert len(sizes) == 4
+    assert max(sizes) < 1.1 * sizes[0]
 
 
 # ---- workers ----------------------------------------------------------------------------------------------------------------

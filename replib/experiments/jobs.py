@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from replib.spec import Job, ReplibError, Task, parents
 from replib.store import Store
 from replib.store.context import Context, silent
 from replib.store.environment import Meter, environment, same_bits
-from replib.store.files import sha256
+from replib.store.files import table_bytes
 from replib.store.folder import Output
 from replib.training.networks import run_train
 from replib.training.spec import Train
@@ -69,7 +70,8 @@ def execute(
                 return store.summary(task)
             before = store.summary(task)
             before_environment = json.loads(store.path(task, "environment.json").read_text())
-        store.discard(task)
+        else:
+            store.discard(task)
         for parent in parents(task.job, task.seed):
             if (state := store.status(parent)) != "done":
                 raise ReplibError(f"{task} needs {parent}, which is {state}. Run: replib run --key {parent.name} --seeds {parent.seed}")
@@ -79,12 +81,10 @@ def execute(
         out = RUN[type(task.job)](task.job, Context(store, task, device, data_root, progress))
         meter.earlier = dict(out.spent)
         here = environment(device)
-        summary = store.finish(task, out, environment=here, cost=meter.read(device))
-        if before and same_bits(before_environment, here) and "metrics.csv" in before["files"]:
-            new = sha256(store.folder(task) / "metrics.csv")
-            if new != before["files"]["metrics.csv"][1]:
-                raise Irreproducible(
-                    f"{task} was run again to keep more of it and came out differently on the same machine. That is a defect: please "
-                    f"report it with the folder {store.folder(task)}."
-                )
-        return summary
+        comparable = before and same_bits(before_environment, here) and "metrics.csv" in before["files"]
+        if comparable and hashlib.sha256(table_bytes(out.metrics)).hexdigest() != before["files"]["metrics.csv"][1]:
+            raise Irreproducible(
+                f"{task} was run again to keep more of it and came out differently on the same machine, so the first result stays. "
+                f"That is a defect: please report it with the folder {store.folder(task)}."
+            )
+        return store.finish(task, out, environment=here, cost=meter.read(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from replib.experiments.cost import estimate, human
 from replib.experiments.profiles import Profile, changed, profile
 from replib.experiments.rows import Row, frame
 from replib.experiments.runner import closure, run
-from replib.root import project_root
-from replib.spec import Job, ReplibError, Task, choose, task
+from replib.root import printed_exhibits, project_root
+from replib.spec import Job, ReplibError, SpecError, Task, task
 from replib.store import Missing, Store
 from replib.store.evidence import Evidence, Published, Reader
 
@@ -47,7 +48,8 @@ class Exhibit:
     def tasks(self, p: Profile, seeds: Sequence[int] | None = None) -> list[Task]:
         """The tasks of the exhibit itself, ancestors not included."""
         chosen = range(self.declared(p)) if seeds is None else [s for s in seeds if s < self.declared(p)]
-        return [task(job, seed) for seed in chosen for job in self.jobs(p)]
+        jobs = self.jobs(p)
+        return [task(job, seed) for seed in chosen for job in jobs]
 
 
 def rows_exhibit(
@@ -93,8 +95,23 @@ FLAGSHIPS = ("sparsity_winning_twice/table_1",)
 
 
 def exhibit(id: str) -> Exhibit:
-    """The exhibit called `id`."""
-    return EXHIBITS[choose("exhibit", id, EXHIBITS)]
+    """The exhibit called `id`; the error says whether it is misspelt or still to come."""
+    if id in EXHIBITS:
+        return EXHIBITS[id]
+    for known in EXHIBITS:
+        if known.endswith(f"/{id}"):
+            raise SpecError(f"exhibit = {id!r} lacks the paper's folder; write {known}.")
+    if id in printed_exhibits(project_root()):
+        raise SpecError(f"The runs of {id} are still to come. To see which exhibits are there, marked with *: replib list")
+    near = difflib.get_close_matches(id, EXHIBITS, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise SpecError(f"exhibit = {id!r} is not known. {hint}To see all ids: replib list")
+
+
+def complete_seeds(e: Exhibit, p: Profile, reader: Reader, seeds: Sequence[int] | None = None) -> list[int]:
+    """Seeds for which everything the exhibit needs is done: only whole comparisons are published."""
+    chosen = range(e.declared(p)) if seeds is None else [s for s in seeds if s < e.declared(p)]
+    return [s for s in chosen if all(reader.status(t) == "done" for t in closure(e.tasks(p, [s])))]
 
 
 def evidence(p: Profile, root: Path | None = None) -> Evidence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import ctypes
 import multiprocessing
 import signal
@@ -19,7 +20,8 @@ with warnings.catch_warnings():
     from tqdm.auto import tqdm
 
 from replib.spec import ReplibError, Task, parents
-from replib.store import DiskFull, Store
+from replib.store import CannotWrite, Store
+from replib.store.environment import check_device
 
 
 def closure(tasks: Iterable[Task]) -> list[Task]:
@@ -68,6 +70,7 @@ def run(
     show: bool = True,
 ) -> Report:
     """Make everything in the closure of `tasks` done. A failing task loses only its descendants; the report names it."""
+    check_device(device)
     plan = closure(tasks)
     todo = [t for t in plan if store.status(t, deep=True) != "done" or _lacking(store, t)]
     missing = set(todo)
@@ -76,13 +79,18 @@ def run(
         return report
     weight = {t: max((cost or {}).get(t, 1.0), 1e-3) for t in todo}
     bar = tqdm(
-        total=round(sum(weight.values()), 3), disable=not show, unit="s", smoothing=0.05, dynamic_ncols=True, file=sys.stderr,
-        bar_format="{l_bar}{bar}| {elapsed} elapsed, {remaining} left{postfix}",
+        total=sum(weight.values()), disable=not show, unit="s", smoothing=0.05, dynamic_ncols=True, file=sys.stderr,
+        bar_format="{l_bar}{bar}| {elapsed} elapsed, {remaining} left{postfix}", mininterval=0.1 if _watched() else 30,
     )  # fmt: skip
     with bar:
         runner = _serial if workers == 1 else _parallel
         runner(todo, store, workers, device, data_root, weight, bar, report)
     return report
+
+
+def _watched() -> bool:
+    """Whether somebody sees the progress line move; a log file gets a line every half a minute instead."""
+    return sys.stderr.isatty() or "get_ipython" in vars(builtins)
 
 
 def _lacking(store: Store, task: Task) -> bool:
@@ -100,11 +108,13 @@ class _Line:
         self.finished = 0
 
     def update(self, task: Task, fraction: float) -> None:
-        self.bar.update(self.weight[task] * max(0.0, fraction - self.fraction.get(task, 0.0)))
+        step = self.weight[task] * max(0.0, fraction - self.fraction.get(task, 0.0))
+        self.bar.update(min(step, self.bar.total - self.bar.n))  # rounding would leave less than no time
         self.fraction[task] = fraction
 
     def running(self, tasks: Iterable[Task]) -> None:
-        self.bar.set_postfix_str(f"{self.finished}/{self.total} jobs; " + "; ".join(f"{t.job.label()} seed {t.seed}" for t in tasks))
+        now = "; ".join(f"{t.job.label()} seed {t.seed}" for t in tasks)
+        self.bar.set_postfix_str(f"{self.finished}/{self.total} jobs; {now}", refresh=_watched())
 
     def finish(self, task: Task) -> None:
         self.update(task, 1.0)
@@ -123,7 +133,7 @@ def _serial(todo, store, workers, device, data_root, weight, bar, report: Report
         try:
             execute(t, store, device=device, data_root=data_root, progress=lambda n, of, t=t: line.update(t, n / of))
             report.done.append(t)
-        except DiskFull:
+        except CannotWrite:
             raise
         except ReplibError as e:
             report.failed[t] = str(e)
@@ -162,6 +172,10 @@ def _worker(pipe: Connection, root: Path, device: str, data_root: Path | None) -
             t: Task = pipe.recv()
         except EOFError:
             return
+        except (AttributeError, ImportError) as e:  # a class of a notebook or of the file that was started
+            remedy = "Put it into a file of its own on Python's path, or use one worker."
+            pipe.send(("failed", f"A worker process cannot find a class of the job: {e}. {remedy}"))
+            continue
         last = 0.0
 
         def progress(n: int, of: int, t: Task = t) -> None:
@@ -175,8 +189,8 @@ def _worker(pipe: Connection, root: Path, device: str, data_root: Path | None) -
             pipe.send(("done", None))
         except BrokenPipeError:
             return
-        except DiskFull as e:
-            pipe.send(("full", str(e)))
+        except CannotWrite as e:
+            pipe.send(("stop", str(e)))
         except ReplibError as e:
             pipe.send(("failed", str(e)))
         except Exception:  # reported, never hidden: the main process shows the traceback and goes on with what does not depend on it
@@ -234,9 +248,10 @@ def _parallel(todo, store, workers, device, data_root, weight, bar, report: Repo
                 except (EOFError, OSError):
                     del busy[pipe]
                     code = retire(pipe)
+                    cause = ", most likely for want of memory" if code == -signal.SIGKILL else ""
                     report.failed[t] = (
-                        f"The worker that ran {t} died (exit status {code}), most likely for want of memory. What it had saved is "
-                        f"kept; give the same command again, with fewer workers (-j) if memory was short."
+                        f"The worker that ran {t} died (exit status {code}){cause}. What it had saved is kept; give the same command "
+                        f"again, with fewer workers (-j) if memory was short."
                     )
                     line.finish(t)
                     idle.append(hire())
@@ -244,8 +259,8 @@ def _parallel(todo, store, workers, device, data_root, weight, bar, report: Repo
                 if what == "progress":
                     line.update(t, value)
                     continue
-                if what == "full":
-                    raise DiskFull(value)
+                if what == "stop":
+                    raise CannotWrite(value)
                 del busy[pipe]
                 idle.append(pipe)
                 line.finish(t)

@@ -7,6 +7,7 @@ here, so that a plan needs no torch.
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -245,7 +246,8 @@ PAPER_SCALES = {0.05: 0.223, 0.1: 0.316, 0.2: 0.448, 0.6: 0.775, 0.8: 0.895}
 """Width scales by density in the official code of Sparsity Winning Twice: exact to 0.07 points for PreAct-ResNet-18."""
 
 
-def small_dense(net: Net, density: float, classes: int, shape: Sequence[int]) -> Net:
+@functools.cache
+def small_dense(net: Net, density: float, classes: int, shape: tuple[int, ...]) -> Net:
     """`net` with its width scaled so that it holds about `density` times as many convolution and linear weights.
 
     The scale (three decimals, so that keys stay readable) is the one whose weight count comes nearest; of equally good

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from replib.spec import ReplibError
+
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "mlxtend", "safetensors")
 
 
@@ -118,6 +120,20 @@ class Meter:
 
             cost["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(device)
         return cost
+
+
+def check_device(device: str) -> None:
+    """Raise :class:`ReplibError` unless jobs can run on `device` here: "cpu", or a CUDA device that PyTorch sees."""
+    if device == "cpu":
+        return
+    import torch
+
+    seen = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
+    if device not in seen:
+        raise ReplibError(
+            f"The device {device!r} cannot be used: PyTorch sees {', '.join(seen) or 'no GPU'} here. Use --device cpu, or a machine with a "
+            f"GPU and its driver."
+        )
 
 
 def default_workers() -> int:

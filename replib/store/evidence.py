@@ -79,8 +79,12 @@ class Published:
 
     def environments(self) -> dict[str, Any]:
         """All environments by id."""
-        path = self.root / "environments.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return _read_json(self.root / "environments.json")
+
+
+@functools.lru_cache(maxsize=8)
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 @functools.lru_cache(maxsize=512)
@@ -149,7 +153,7 @@ def publish(store: Store, tasks: Sequence[Task], root: Path) -> list[str]:
             raise Missing(t, str(store.root)) if status == "missing" else Damaged(t, status)
         by_name.setdefault(t.name, []).append(t)
     environments_path = root / "environments.json"
-    environments = json.loads(environments_path.read_text()) if environments_path.exists() else {}
+    environments = dict(_read_json(environments_path))
     for name, group in by_name.items():
         folder = root / name
         lines = dict(_read_lines(folder / "summaries.jsonl"))
@@ -176,7 +180,7 @@ def publish(store: Store, tasks: Sequence[Task], root: Path) -> list[str]:
                 joined = pd.concat(sorted(parts, key=lambda x: x.seed.iloc[0]), ignore_index=True)
                 files.write_bytes(folder / f"{n}.csv", joined.to_csv(index=False, float_format="%.6g").encode())
     files.write_json(environments_path, dict(sorted(environments.items())))
-    for cache in (_read_lines, _read_arrays, _read_csv):
+    for cache in (_read_json, _read_lines, _read_arrays, _read_csv):
         cache.cache_clear()
     return list(by_name)
 

@@ -18,22 +18,38 @@ import numpy as np
 from replib.spec import ReplibError
 
 
-class DiskFull(ReplibError, OSError):
+class CannotWrite(ReplibError, OSError):
+    """No right to write a result, or no place for it. What comes after it could not be written either, so a plan stops."""
+
+
+class DiskFull(CannotWrite):
     """No room for a result; everything finished before is kept."""
 
 
+def refusal(e: OSError, path: object) -> CannotWrite | None:
+    """'No space left' or 'permission denied' as one paragraph with the remedy; None for other errors."""
+    if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        return CannotWrite(
+            f"{path} could not be written: {os.strerror(e.errno).lower()}. Nothing that was finished is lost. Make the folder writable, or "
+            f"set REPLIB_ROOT to a checkout that is, and give the same command again."
+        )
+    if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFull(
+            f"The disk is full: {path} could not be written. Nothing that was finished is lost, and the run goes on from its last "
+            f"saved epoch. Free some space (replib status shows where the store is) and give the same command again."
+        )
+    return None
+
+
 @contextlib.contextmanager
-def disk_full_explained(path: Path) -> Iterator[None]:
-    """Turn 'no space left' into one paragraph with the remedy."""
+def refusals_explained(path: Path) -> Iterator[None]:
+    """Turn what :func:`refusal` knows of into its error."""
     try:
         yield
     except OSError as e:
-        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise DiskFull(
-            f"The disk is full: {path} could not be written. Nothing that was finished is lost, and the run goes on from its last "
-            f"saved epoch. Free some space (replib status shows where the store is) and give the same command again."
-        ) from e
+        if explained := refusal(e, path):
+            raise explained from e
+        raise
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -42,7 +58,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     A process killed at any moment leaves the old file or the new one, never a part. A full disk raises :class:`DiskFull`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with disk_full_explained(path):
+    with refusals_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as f:
@@ -64,14 +80,19 @@ def write_json(path: Path, data: Any) -> None:
     write_bytes(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def table_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Rows as CSV with the columns of the first row and those that later rows add; missing values are empty."""
     columns = list(dict.fromkeys(k for row in rows for k in row))
     text = io.StringIO(newline="")
     out = csv.DictWriter(text, columns, lineterminator="\n")
     out.writeheader()
     out.writerows([{k: _brief(v) for k, v in row.items()} for row in rows])
-    write_bytes(path, text.getvalue().encode())
+    return text.getvalue().encode()
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows into a CSV file; see :func:`table_bytes`."""
+    write_bytes(path, table_bytes(rows))
 
 
 def _brief(value: Any) -> Any:
@@ -90,6 +111,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an npz file. Pickled content is refused."""
     with np.load(path, allow_pickle=False) as f:
         return {name: f[name] for name in f.files}
+
+
+def write_weights(path: Path, tensors: Mapping[str, Any]) -> None:
+    """Tensors by name as safetensors."""
+    from safetensors.torch import save
+
+    write_bytes(path, save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}))
 
 
 def sha256(path: Path) -> str:

@@ -21,9 +21,9 @@ from filelock import FileLock
 from replib.spec import ReplibError, Task, canonical, resolved
 from replib.store import files
 from replib.store.environment import environment_id
-from replib.store.files import DiskFull
+from replib.store.files import CannotWrite, DiskFull
 
-__all__ = ["Damaged", "DiskFull", "Missing", "Output", "Store"]
+__all__ = ["CannotWrite", "Damaged", "DiskFull", "Missing", "Output", "Store"]
 
 
 class Missing(ReplibError, LookupError):
@@ -53,6 +53,7 @@ class Output:
     events: Sequence[Mapping[str, Any]] = ()
     arrays: Mapping[str, np.ndarray] | None = None
     weights: Mapping[str, Mapping[str, Any]] | None = None  # file stem -> tensors by name
+    written: Sequence[str] = ()  # file stems of weights that the job wrote into its folder while it ran
     spent: Mapping[str, float] = field(default_factory=dict)  # seconds and restarts of earlier processes that were killed
 
 
@@ -75,9 +76,10 @@ class Store:
     def lock(self, task: Task) -> Iterator[None]:
         """Held while a job runs: a second process asked for the same job waits, then finds it done."""
         folder = self.folder(task)
-        with files.disk_full_explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
+        with contextlib.ExitStack() as held:
+            with files.refusals_explained(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(folder / ".lock"))
             for left in folder.glob(".*.tmp"):  # what a killed process was writing
                 left.unlink()
             yield
@@ -106,7 +108,7 @@ class Store:
         path = self.folder(task) / "summary.json"
         try:
             body = json.loads(path.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise Missing(task, str(self.root)) from None
         except ValueError:
             raise Damaged(task, f"{path} is not JSON") from None
@@ -162,8 +164,9 @@ class Store:
             files.write_arrays(folder / "arrays.npz", out.arrays)
             names.append("arrays.npz")
         for stem, tensors in (out.weights or {}).items():
-            files.write_bytes(folder / f"{stem}.safetensors", _safetensors(tensors))
+            files.write_weights(folder / f"{stem}.safetensors", tensors)
             names.append(f"{stem}.safetensors")
+        names += [f"{stem}.safetensors" for stem in out.written]
         body = {
             "task": task.name,
             "seed": task.seed,
@@ -182,9 +185,3 @@ class Store:
     def discard(self, task: Task) -> None:
         """Forget that a damaged task was done, so that it runs again; its state, if any, stays."""
         (self.folder(task) / "summary.json").unlink(missing_ok=True)
-
-
-def _safetensors(tensors: Mapping[str, Any]) -> bytes:
-    from safetensors.torch import save
-
-    return save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()})

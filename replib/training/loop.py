@@ -80,6 +80,8 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
             raise
         _validate(state, job, split, row)
         _after_epoch(state, job, split, row)
+        if "weights" in job.retain:
+            state.spill(folder)
         state.epoch += 1
         state.history.append(row)
         state.spent["wall_seconds"] = earlier.get("wall_seconds", 0.0) + time.perf_counter() - wall
@@ -164,9 +166,8 @@ def _after_epoch(state: State, job: Train, split: Split, row: dict[str, Any]) ->
             _keep(state, name, done, score(row))
     if job.average and done > job.average.start * job.epochs + 1e-9:
         _average(state, job, split, row, done)
-    for kept in job.retain:
-        if kept == "weights":
-            state.kept[f"epoch_{done}"] = state.snapshot()
+    if "weights" in job.retain:
+        state.kept[f"epoch_{done}"] = state.snapshot()
     _retain_masks(state, job, done)
     if isinstance(job.schedule, Plateau) and plateau_update(job.schedule, state.plateau, row[job.schedule.on], job.epochs):
         state.stopped = state.stopped or "plateau"
@@ -177,7 +178,8 @@ def _after_epoch(state: State, job: Train, split: Split, row: dict[str, Any]) ->
 def _keep(state: State, name: str, epoch: int = 0, value: float = 0.0) -> None:
     """Point checkpoint `name` at this epoch's weights; epochs that nothing points at any more are dropped."""
     state.best[name] = {"value": value, "epoch": epoch}
-    state.kept.setdefault(f"epoch_{epoch}", state.snapshot())
+    if f"epoch_{epoch}" not in {*state.kept, *state.written}:
+        state.kept[f"epoch_{epoch}"] = state.snapshot()
     if "weights" not in state.task.job.retain:
         wanted = {f"epoch_{b['epoch']}" for b in state.best.values()}
         state.kept = {k: v for k, v in state.kept.items() if k in wanted or not k.startswith("epoch_")}
@@ -272,4 +274,5 @@ def _output(state: State, job: Train) -> Output:
         events=state.events,
         arrays=arrays,
         weights=state.kept,
+        written=list(state.written),
     )

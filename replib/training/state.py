@@ -17,7 +17,7 @@ from torch.func import functional_call
 from replib.models.build import prunable
 from replib.sparsity.masks import Masks, project_
 from replib.spec import Task, stream_seed
-from replib.store.files import write_atomically
+from replib.store.files import sha256, write_atomically, write_weights
 
 Tree = dict[str, Any]
 
@@ -81,6 +81,7 @@ class State:
     counts: list[Tree] = field(default_factory=list)  # nnz of every layer, each time the masks change
     best: Tree = field(default_factory=dict)  # checkpoint name -> {"value", "epoch"}
     kept: Tree = field(default_factory=dict)  # "epoch_<n>" -> weights
+    written: Tree = field(default_factory=dict)  # "epoch_<n>" -> checksum of the file that holds the weights already
     average: Tree = field(default_factory=dict)
     spent: Tree = field(default_factory=dict)
     stopped: str = ""
@@ -110,6 +111,13 @@ class State:
             tree[name] = tree[name] * m
         return tree
 
+    def spill(self, folder: Path) -> None:
+        """Write the epochs' weights that are held to their files and let go of them: all epochs of a run may not fit into memory."""
+        for stem in [k for k in self.kept if k.startswith("epoch_")]:
+            path = folder / f"{stem}.safetensors"
+            write_weights(path, self.kept.pop(stem))
+            self.written[stem] = sha256(path)
+
     def set_mask(self, name: str, mask: Tensor) -> None:
         """Replace one layer's mask in place, so that the projection sees it."""
         self.masks[name].copy_(mask)
@@ -118,7 +126,10 @@ class State:
         """Zero pruned weights and their momentum: both, or pruned weights come back one step later."""
         project_(self.weights, self.masks, self.optimizer)
 
-    PLAIN = ("epoch", "step", "method", "plateau", "loss", "history", "events", "counts", "best", "kept", "average", "spent", "stopped")
+    PLAIN = (
+        "epoch", "step", "method", "plateau", "loss", "history", "events", "counts", "best", "kept", "written", "average", "spent",
+        "stopped",
+    )  # fmt: skip
 
     def save(self, path: Path) -> None:
         """The whole state into one file, whole or not at all, after a checksum: PyTorch reads flipped bits without complaint."""
@@ -145,7 +156,7 @@ class State:
         """Go back to a saved state. Only tensors and plain containers are read; nothing is executed.
 
         False, with a warning, when the run has to start over: the file is damaged, or was saved by a run that was not yet asked to
-        retain what this one is.
+        retain what this one is, or weights that the run had written are gone or damaged.
         """
         try:
             tree = read_state(path, self.device)
@@ -155,6 +166,11 @@ class State:
         if not set(self.task.job.retain) <= set(tree["retain"]):
             warnings.warn(f"{path} lacks {', '.join(self.task.job.retain)} of its epochs; {self.task} starts over.", stacklevel=2)
             return False
+        for stem, digest in tree.setdefault("written", {}).items():  # states of earlier versions have none
+            written = path.parent / f"{stem}.safetensors"
+            if not written.exists() or sha256(written) != digest:
+                warnings.warn(f"{written} is gone or damaged; {self.task} starts over.", stacklevel=2)
+                return False
         self.net.load_state_dict(tree["net"])
         self.optimizer.load_state_dict(tree["optimizer"])
         for name, mask in tree["masks"].items():
