@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,18 @@ from IPython.display import HTML
 from replib.claims import verdicts
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
-from replib.experiments.registry import EXHIBITS, evidence
+from replib.experiments.registry import EXHIBITS, Exhibit, evidence
 from replib.experiments.rows import images
+from replib.experiments.runner import closure
 from replib.spec import ReplibError
 from replib.store import Missing
 from replib.store.evidence import Reader
-from replib.verify import complete_seeds
+
+
+def complete_seeds(e: Exhibit, p: Profile, reader: Reader, seeds: Sequence[int] | None = None) -> list[int]:
+    """Seeds for which everything the exhibit needs is done: only whole comparisons are published."""
+    chosen = range(e.declared(p)) if seeds is None else seeds
+    return [s for s in chosen if s < e.declared(p) and all(reader.status(t) == "done" for t in closure(e.tasks(p, [s])))]
 
 
 def _images(p: Profile, found: Reader, results: list[pd.DataFrame]) -> dict[Any, Any]:
