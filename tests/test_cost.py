@@ -1,0 +1,117 @@
+"""Prices of jobs: arithmetic that grows as the work does, and measured times where there are any."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import tiny
+
+from replib.analysis.evaluation import Evaluate
+from replib.analysis.landscape import Flatness, Landscape
+from replib.attacks import PGD
+from replib.experiments.cost import SPEED, estimate, forward_flops, human, operations
+from replib.experiments.profiles import LAPTOP, PAPER
+from replib.methods import SNIP, SynFlow, Ticket
+from replib.models import Net
+from replib.spec import Pinned, task
+from replib.training import CrossEntropy, Slimming
+
+RECIPE = LAPTOP.recipe("CIFAR-10", "ResNet-18")
+RUN = RECIPE.pgd_at()
+
+
+def price(job, seed=0):
+    return operations(task(job, seed))
+
+
+# ---- arithmetic ---------------------------------------------------------------------------------------------------------------------
+def test_training_costs_by_epoch():
+    assert price(replace(RUN, epochs=3 * RUN.epochs)) == pytest.approx(3 * price(RUN))
+
+
+def test_training_by_hand():
+    """A step of the network is three forward passes, a step of an attack two, a validation image one clean pass and one at the end."""
+    run = replace(RUN, epochs=1, data=replace(RUN.data, n_train=100, n_val=10), loss=replace(RUN.loss, attack=PGD(0.2, 7)))
+    run = replace(run, validate=PGD(0.2, 4))
+    assert price(run) == pytest.approx((100 * (3 + 2 * 7) + 10 * (2 + 2 * 4)) * forward_flops(run))
+    assert price(replace(run, loss=CrossEntropy())) == pytest.approx((100 * 3 + 10 * (2 + 2 * 4)) * forward_flops(run))
+    assert price(replace(run, loss=Slimming(run.loss))) == price(run)
+
+
+def test_restarts_of_an_attack_multiply_its_steps():
+    once, twice, longer = (replace(RUN, validate=attack) for attack in (PGD(0.2, 20), PGD(0.2, 20, restarts=2), PGD(0.2, 40)))
+    assert price(twice) == price(longer) > price(once)
+
+
+def test_larger_networks_cost_more_in_proportion_to_their_passes():
+    wide = replace(RUN, net=Net("preact_resnet_small", width=32))
+    assert price(wide) / price(RUN) == pytest.approx(forward_flops(wide) / forward_flops(RUN))
+    assert 3 < forward_flops(wide) / forward_flops(RUN) < 4  # all but the first layer grow by four
+
+
+def test_tickets_cost_little_beside_the_runs_that_they_are_for():
+    snip, synflow = (price(Ticket(RECIPE.data, RECIPE.net, 0.1, rule)) for rule in (SNIP(), SynFlow()))
+    assert 0 < snip < synflow < price(RUN)
+
+
+def test_evaluations_cost_by_image_step_and_place():
+    run = replace(RUN, data=replace(RUN.data, n_train=50, n_val=20, n_test=30))
+    each = forward_flops(run)
+    assert price(Evaluate(run, None, ("final/test",))) == pytest.approx(30 * each)
+    assert price(Evaluate(run, PGD(0.2, 5), ("final/test", "final/train"))) == pytest.approx((30 + 50) * 11 * each)
+    assert price(Evaluate(Pinned(run, 0), None, ("final/val",))) == pytest.approx(20 * each)
+
+
+def test_surfaces_cost_by_point_and_more_if_attacked_anew():
+    fixed = Landscape(RUN, PGD(0.2, 10), points=21, images=100)
+    assert price(fixed) == pytest.approx(21**2 * 100 * forward_flops(RUN))
+    assert price(replace(fixed, adversarial="recompute")) == pytest.approx(21 * price(fixed))
+    few, many = (price(Flatness(RUN, PGD(0.2, 10), directions=d)) for d in (1, 10))
+    assert many / few == pytest.approx(31 / 4)  # three radii, and the centre once
+
+
+def test_the_papers_scale_is_far_beyond_a_laptop():
+    dense = PAPER.recipe("CIFAR-10", "ResNet-18").pgd_at()
+    assert price(dense) > 1e4 * price(RUN)
+    assert estimate(task(dense, 0), device="cuda") > 3600
+
+
+# ---- estimates ----------------------------------------------------------------------------------------------------------------------
+def test_arithmetic_over_speed_and_never_nothing():
+    assert estimate(task(RUN, 0)) == pytest.approx(price(RUN) / SPEED["cpu"])
+    assert estimate(task(RUN, 0), device="cuda:1") == pytest.approx(max(0.05, price(RUN) / SPEED["cuda"]))
+    assert estimate(task(Ticket(RECIPE.data, RECIPE.net, 0.1, SNIP()), 0)) == 0.05
+
+
+def test_a_published_time_of_any_seed_wins(project):
+    run = tiny.rows(tiny.PROFILE)[0].run
+    for seed in tiny.SEEDS:
+        project.republish(task(run, seed), lambda s: s["cost"].update(wall_seconds=1234.0))
+    assert estimate(task(run, 0), project.published) == 1234.0
+    assert estimate(task(run, 17), project.published) == 1234.0  # another seed of the same job
+    other = task(replace(run, epochs=50), 0)
+    assert estimate(other, project.published) == estimate(other)
+
+
+def test_of_several_published_times_the_middle_one(project):
+    run = tiny.rows(tiny.PROFILE)[0].run
+    path = project.published.root / task(run, 0).name / "summaries.jsonl"
+    line = json.loads(path.read_text().splitlines()[0])
+    lines = [line | {"seed": seed, "cost": {"wall_seconds": seconds}} for seed, seconds in enumerate((5.0, 900.0, 1.0))]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert estimate(task(run, 0), project.published) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.05, "1 s"), (40, "40 s"), (119.2, "120 s"), (120, "2.0 min"), (60 * 59, "59 min"), (7200, "2.0 h"), (10.4 * 86400, "10 days")],
+)
+def test_seconds_for_people(seconds, words):
+    assert human(seconds) == words
+
+
+def test_a_field_that_only_names_a_run_costs_nothing():
+    named = replace(RUN, name="another", retain=("weights",))
+    assert price(named) == price(RUN)

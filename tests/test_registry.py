@@ -1,0 +1,112 @@
+"""What a notebook calls: results that are there are read, few that are missing are trained, many are a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+
+import replib
+from replib.experiments import registry
+from replib.experiments.registry import exhibit, reported
+from replib.spec import ReplibError, SpecError
+from replib.store import Store
+
+REPORTED = Path(__file__).resolve().parents[1] / "results" / "reported"
+
+
+def nothing_trained(root):
+    return not list((root / "build" / "store").rglob("metrics.csv"))
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """A project in which nothing was ever made."""
+    tiny.enter(monkeypatch, tmp_path)
+    return tmp_path
+
+
+# ---- results ------------------------------------------------------------------------------------------------------------------------
+def test_what_is_missing_and_cheap_is_trained_with_progress(bare, capsys):
+    found = replib.results(tiny.ID)
+    assert found.seeds == [0]
+    assert found.profile.name == "laptop"
+    assert all(Store(bare / "build" / "store").status(t) == "done" for t in tiny.tasks(0))
+    said = capsys.readouterr().err
+    assert f"/{len(tiny.tasks(0))} jobs; " in said
+    assert "100%" in said
+    again = replib.results(tiny.ID)
+    pd.testing.assert_frame_equal(again.frame, found.frame)
+    assert "jobs" not in capsys.readouterr().err  # the second time it is only read
+
+
+def test_what_is_missing_and_dear_is_a_command(bare, monkeypatch):
+    monkeypatch.setattr(registry, "estimate", lambda t: 100.0)
+    minutes = round(len(tiny.tasks(0)) * 100 / 60)
+    with pytest.raises(ReplibError, match=rf"no complete results .*about {minutes} minutes .*Run: replib run {tiny.ID} -p laptop$"):
+        replib.results(tiny.ID)
+    assert nothing_trained(bare)
+
+
+def test_a_job_that_fails_in_a_notebook_says_why(bare, monkeypatch):
+    from replib.experiments import jobs
+    from replib.methods import Ticket
+
+    def broken(job, context):
+        raise ReplibError("there is no such mask. Draw another.")
+
+    monkeypatch.setitem(jobs.RUN, Ticket, broken)
+    with pytest.raises(ReplibError, match="no such mask"):
+        replib.results(tiny.ID)
+
+
+def test_published_results_are_read_and_nothing_is_trained(project):
+    from_store = replib.results(tiny.ID)
+    project.unmake()
+    found = replib.results(tiny.ID)
+    assert found.seeds == list(tiny.SEEDS)
+    pd.testing.assert_frame_equal(found.frame, from_store.frame)
+    assert nothing_trained(project.root)
+
+
+def test_the_environment_overrides_the_profile(project, monkeypatch):
+    monkeypatch.setenv("REPLIB_PROFILE", "laptop")
+    assert replib.results(tiny.ID, "paper").profile.name == "laptop"
+    monkeypatch.setenv("REPLIB_PROFILE", "smokes")
+    with pytest.raises(SpecError, match="Did you mean 'smoke'"):
+        replib.results(tiny.ID)
+
+
+def test_an_exhibit_that_is_misspelt_is_named():
+    with pytest.raises(SpecError, match=r"Did you mean 'sparsity_winning_twice/table_1'"):
+        exhibit("sparsity_winning_twice/tabel_1")
+
+
+def test_seeds_beyond_the_declared_ones_are_never_planned():
+    assert {t.seed for t in tiny.EXHIBIT.tasks(tiny.PROFILE)} == {0, 1}
+    assert {t.seed for t in tiny.EXHIBIT.tasks(tiny.PROFILE, [1, 2, 7])} == {1}
+
+
+# ---- printed numbers ----------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("id", registry.EXHIBITS)
+def test_printed_numbers_come_as_they_stand_in_their_file(id):
+    paper, _, name = id.partition("/")
+    path = REPORTED / f"{paper}__{name}.csv"
+    table = reported(id)
+    if not path.exists():
+        assert table.empty
+        return
+    plain = pd.read_csv(path)
+    pd.testing.assert_series_equal(table.value, plain.value)
+    assert set(table.exhibit) == {name}
+    assert table.sparsity_percent.dtype == float
+    assert {"setting", "metric", "value", "sparsity_percent"} <= set(table.columns)
+
+
+def test_the_printed_table_1_holds_its_number_of_dense_robust_accuracy():
+    table = reported("sparsity_winning_twice/table_1")
+    dense = table[(table.setting == "Baseline") & (table.metric == "robust_accuracy_final")]
+    assert list(dense.sparsity_percent) == [0.0]
+    assert list(dense.value) == [43.61]

@@ -1,0 +1,108 @@
+"""From results to judged claims: which results are read, how seeds and images are aligned, and what a page says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+
+from replib import verdicts
+from replib.experiments import profiles
+from replib.experiments.registry import EXHIBITS, Exhibit, results, rows_exhibit
+from replib.spec import ReplibError, task
+
+PROFILE = tiny.PROFILE
+
+
+def outcomes(root, **how):
+    return {r["claim_id"]: (r["outcome"], r["n"]) for r in verdicts.records("laptop", root, **how)}
+
+
+# ---- what is read -------------------------------------------------------------------------------------------------------------------
+def test_frames_are_those_of_exhibits_that_have_complete_results(project, monkeypatch):
+    def other(name, read):
+        monkeypatch.setitem(EXHIBITS, name, Exhibit(name, "", tiny.EXHIBIT.jobs, read))
+
+    longer = [replace(r, run=replace(r.run, epochs=9)) for r in tiny.rows(PROFILE)]
+    monkeypatch.setitem(EXHIBITS, "unmade", rows_exhibit("unmade", "Never made", lambda p: longer, "ordering"))
+    other("empty", lambda *a: tiny.EXHIBIT.read(*a)[:0])
+    other("curves", lambda *a: tiny.EXHIBIT.read(*a).drop(columns="metric"))
+    (frame,) = verdicts.frames(PROFILE, project.both)
+    assert set(frame.setting) == {"Baseline", "Random Pruning"}
+    assert set(frame.seed) == set(tiny.SEEDS)
+    project.unmake(task(tiny.rows(PROFILE)[0].robust, 1))
+    (frame,) = verdicts.frames(PROFILE, project.store)
+    assert set(frame.seed) == {0}
+
+
+def test_records_are_of_what_is_here_and_published_or_of_what_is_published_alone(project):
+    project.unpublish()
+    here, published = outcomes(project.root), outcomes(project.root, published_only=True)
+    assert len(here) == len(published) == 80
+    assert here["swt_dense_overfits"] == ("by construction", 2)
+    assert here["swt_rb_beats_omp"][0] == "no results yet"
+    assert {outcome for outcome, _ in published.values()} == {"no results yet"}
+
+
+def test_records_of_published_results_do_not_change_with_the_store(project):
+    before = outcomes(project.root, published_only=True)
+    assert before["swt_dense_overfits"] == ("by construction", 2)
+    project.unmake()
+    assert outcomes(project.root, published_only=True) == outcomes(project.root) == before
+
+
+def test_a_profile_that_decides_nothing_is_not_judged(project):
+    with pytest.raises(ReplibError, match=r"'smoke' decides nothing: .*replib claims -p laptop"):
+        verdicts.records("smoke", project.root)
+
+
+def test_images_of_a_seed_stand_in_the_line_of_that_seed(project, monkeypatch):
+    """One exhibit has seeds 0 and 1, another of the paper only seed 1: its images belong into the second line."""
+    second = rows_exhibit("sparsity_winning_twice/table_2", "Dense only", lambda p: tiny.rows(p)[:1], "ordering")
+    monkeypatch.setitem(EXHIBITS, second.id, second)
+    monkeypatch.setattr(verdicts, "complete_seeds", lambda e, p, found: [1] if e is second else [0, 1])
+    row = tiny.rows(PROFILE)[0]
+    made = verdicts._images(PROFILE, project.store, [tiny.EXHIBIT.read(project.store, PROFILE, tiny.SEEDS)])
+    right = {}
+    for seed in tiny.SEEDS:
+        packed = project.store.arrays(task(row.clean, seed))["correct/final/test"]
+        right[seed] = np.unpackbits(packed, count=PROFILE.recipe(row.dataset, row.architecture).data.n_test).astype(bool)
+    assert not np.array_equal(right[0], right[1])
+    key = (row.dataset, "Baseline", 0.0, "standard_accuracy_final")
+    np.testing.assert_array_equal(made["table_1", *key], [right[0], right[1]])
+    np.testing.assert_array_equal(made["table_2", *key], [np.zeros_like(right[1]), right[1]])
+
+
+def test_images_say_what_the_accuracies_say(project):
+    frame = tiny.EXHIBIT.read(project.store, PROFILE, tiny.SEEDS)
+    for (_, _, setting, sparsity, metric), correct in verdicts._images(PROFILE, project.store, [frame]).items():
+        rows = frame[(frame.setting == setting) & (frame.sparsity_percent == sparsity) & (frame.metric == metric)]
+        np.testing.assert_allclose(100 * correct.mean(1), rows.sort_values("seed").value, atol=1e-4)
+
+
+# ---- what a page shows --------------------------------------------------------------------------------------------------------------
+def test_a_page_shows_each_claim_that_rests_on_it_with_its_place_on_the_scoreboard(project, monkeypatch):
+    plain = verdicts.records
+    monkeypatch.setattr(verdicts, "records", lambda *a: [r | {"sentence": "9 < 10 & more"} for r in plain(*a)])
+    html = verdicts.show(results(tiny.ID)).data
+    mine = [r for r in plain("laptop", project.root) if tiny.ID in r["exhibits"]]
+    assert 0 < len(mine) < 80
+    assert html.count('<div class="claim ') == len(mine)
+    for r in mine:
+        assert f'href="../../scoreboard.html#claim-{r["claim_id"].replace("_", "-")}"' in html
+    assert 'class="claim outcome-by-construction"' in html
+    assert "9 &lt; 10 &amp; more" in html
+    assert "9 < 10" not in html
+
+
+def test_a_page_on_which_no_claim_rests_says_so(project):
+    table = results(tiny.ID)
+    other = replace(table, exhibit=replace(table.exhibit, id="sparsity_winning_twice/nothing"))
+    assert "No claim rests on this page" in verdicts.show(other).data
+
+
+def test_a_page_of_a_profile_that_decides_nothing_is_not_judged(project, monkeypatch):
+    monkeypatch.setitem(profiles.PROFILES, "laptop", replace(PROFILE, watermark="numbers < nothing"))
+    assert verdicts.show(results(tiny.ID)).data == "<p>Not judged: numbers &lt; nothing.</p>"
