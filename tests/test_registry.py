@@ -10,6 +10,7 @@ import tiny
 
 import replib
 from replib.experiments import registry
+from replib.experiments.cost import human
 from replib.experiments.registry import exhibit, reported
 from replib.spec import ReplibError, SpecError
 from replib.store import Store
@@ -43,9 +44,9 @@ def test_what_is_missing_and_cheap_is_trained_with_progress(bare, capsys):
 
 
 def test_what_is_missing_and_dear_is_a_command(bare, monkeypatch):
-    monkeypatch.setattr(registry, "estimate", lambda t: 100.0)
-    minutes = round(len(tiny.tasks(0)) * 100 / 60)
-    with pytest.raises(ReplibError, match=rf"no complete results .*about {minutes} minutes .*Run: replib run {tiny.ID} -p laptop$"):
+    monkeypatch.setattr(registry, "estimate", lambda t, *_: 100.0)
+    minutes = human(len(tiny.tasks(0)) * 100)
+    with pytest.raises(ReplibError, match=rf"no complete results .*about {minutes} .*Run: replib run {tiny.ID} -p laptop --seeds 0$"):
         replib.results(tiny.ID)
     assert nothing_trained(bare)
 
@@ -80,7 +81,7 @@ def test_the_environment_overrides_the_profile(project, monkeypatch):
 
 
 def test_an_exhibit_that_is_misspelt_is_named():
-    with pytest.raises(SpecError, match=r"Did you mean 'sparsity_winning_twice/table_1'"):
+    with pytest.raises(SpecError, match=r"Did you mean sparsity_winning_twice/table_1\?"):
         exhibit("sparsity_winning_twice/tabel_1")
 
 

@@ -82,7 +82,7 @@ def test_publishing_writes_scoreboard_results_picture_and_readme(project):
     assert "<svg" in (folder / "table_1.svg").read_text()
     readme = (project.root / "README.md").read_text()
     assert readme == summary.fill(README, summary.current(project.root))
-    assert "| swt_dense_overfits | stand-in | by construction | 2 |" in readme
+    assert "| swt_dense_overfits | stand-in | inconclusive | 2 |" in readme
     assert "outdated" not in readme
 
 

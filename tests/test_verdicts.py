@@ -41,14 +41,14 @@ def test_records_are_of_what_is_here_and_published_or_of_what_is_published_alone
     project.unpublish()
     here, published = outcomes(project.root), outcomes(project.root, published_only=True)
     assert len(here) == len(published) == 80
-    assert here["swt_dense_overfits"] == ("by construction", 2)
+    assert here["swt_dense_overfits"] == ("inconclusive", 2)
     assert here["swt_rb_beats_omp"][0] == "no results yet"
     assert {outcome for outcome, _ in published.values()} == {"no results yet"}
 
 
 def test_records_of_published_results_do_not_change_with_the_store(project):
     before = outcomes(project.root, published_only=True)
-    assert before["swt_dense_overfits"] == ("by construction", 2)
+    assert before["swt_dense_overfits"] == ("inconclusive", 2)
     project.unmake()
     assert outcomes(project.root, published_only=True) == outcomes(project.root) == before
 
@@ -92,7 +92,7 @@ def test_a_page_shows_each_claim_that_rests_on_it_with_its_place_on_the_scoreboa
     assert html.count('<div class="claim ') == len(mine)
     for r in mine:
         assert f'href="../../scoreboard.html#claim-{r["claim_id"].replace("_", "-")}"' in html
-    assert 'class="claim outcome-by-construction"' in html
+    assert 'class="claim outcome-inconclusive"' in html
     assert "9 &lt; 10 &amp; more" in html
     assert "9 < 10" not in html
 

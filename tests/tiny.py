@@ -23,6 +23,7 @@ from replib.store import Store
 from replib.store.evidence import Evidence, Published, publish
 
 ID = "sparsity_winning_twice/table_1"
+REPORTED = Path(__file__).resolve().parents[1] / "results" / "reported"
 SEEDS = (0, 1)
 PROFILE = replace(SMOKE, name="laptop", flagship=len(SEEDS), ordering=len(SEEDS), watermark="")
 """The smallest scale under the name of the default profile, and without its watermark: claims are judged and results published."""
@@ -100,5 +101,8 @@ def enter(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     for id in list(EXHIBITS):
         monkeypatch.delitem(EXHIBITS, id)
     monkeypatch.setitem(EXHIBITS, ID, EXHIBIT)
+    if not (root / "results" / "reported").exists():
+        (root / "results").mkdir(parents=True, exist_ok=True)
+        (root / "results" / "reported").symlink_to(REPORTED)
     monkeypatch.setenv("REPLIB_ROOT", str(root))
     monkeypatch.delenv("REPLIB_PROFILE", raising=False)
