@@ -31,6 +31,7 @@ app = typer.Typer(
 Exhibits = Annotated[list[str] | None, typer.Argument(help="Exhibit ids such as sparsity_winning_twice/table_1; none means all.")]
 ProfileName = Annotated[str, typer.Option("-p", "--profile", help="smoke, laptop, workstation or paper.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds such as 0 or 0,1,2 or 0-4; default: those declared for the exhibit.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="Field of the recipe to change, such as epochs=5; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1.", callback=lambda text: _device(text))]
 
@@ -98,22 +99,37 @@ def _seeds(text: str | None, chosen: list[Exhibit], p: Profile) -> list[int] | N
     return seeds
 
 
-def _tasks(exhibits: list[str] | None, profile: str, seeds: str | None) -> list[Task]:
+def _changes(given: list[str] | None) -> dict[str, int | float | bool | str]:
+    """NAME=VALUE as a notebook's `changes` would have them."""
+    found = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ReplibError(f"--set {text!r} is not NAME=VALUE; write --set epochs=5, once for each field of the recipe to change.")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _tasks(exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None = None) -> list[Task]:
+    from replib.experiments.profiles import changed
     from replib.experiments.profiles import profile as get
     from replib.experiments.runner import closure
 
-    p, chosen = get(profile), _chosen(exhibits)
+    p, chosen = changed(get(profile), _changes(changes)), _chosen(exhibits)
     wanted = _seeds(seeds, chosen, p)
     return closure([t for e in chosen for t in e.tasks(p, wanted)])
 
 
-def _named(key: str, exhibits: list[str] | None, profile: str, seeds: str | None) -> list[Task]:
+def _named(key: str, exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None) -> list[Task]:
     """The tasks of one job. Its name says what it is, so the profile is only where it is looked for first."""
     from replib.experiments.profiles import PROFILES
 
     wanted = _parse_seeds(seeds)
     for name in dict.fromkeys((profile, *PROFILES)):
-        found = [t for t in _tasks(exhibits, name, None) if t.name == key or t.name.endswith(f"-{key}")]
+        found = [t for t in _tasks(exhibits, name, None, changes) if t.name == key or t.name.endswith(f"-{key}")]
         if found and (chosen := [t for t in found if wanted is None or t.seed in wanted]):
             return chosen
         if found:
@@ -149,7 +165,12 @@ def list_(as_json: Json = False) -> None:
 
 @app.command(epilog="Example: replib plan sparsity_winning_twice/table_1 -p paper --device cuda")
 def plan(
-    exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: Seeds = None, device: Device = "cpu", as_json: Json = False
+    exhibits: Exhibits = None,
+    profile: ProfileName = "laptop",
+    seeds: Seeds = None,
+    changes: Changes = None,
+    device: Device = "cpu",
+    as_json: Json = False,
 ) -> None:
     """The job graph: key, seed, kind, parents, label and estimated seconds. Prices the paper profile before anything runs."""
     from replib.experiments.cost import estimate, human
@@ -158,7 +179,7 @@ def plan(
     from replib.spec import parents
 
     found = evidence(get(profile), _root())
-    tasks = _tasks(exhibits, profile, seeds)
+    tasks = _tasks(exhibits, profile, seeds, changes)
     rows = [
         {
             "task": t.name, "seed": t.seed, "kind": t.job.kind, "label": t.job.label(),
@@ -223,6 +244,7 @@ def run(
     key: Annotated[str | None, typer.Option(help="One job by its name (train-0123456789ab), as printed by plan; of any profile.")] = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Worker processes; 0 means one a processor.")] = 0,
     seeds: Seeds = None,
+    changes: Changes = None,
     device: Device = "cpu",
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the real data sets (default $REPLIB_DATA).")] = None,
     quiet: Annotated[bool, typer.Option(help="No progress line.")] = False,
@@ -240,7 +262,7 @@ def run(
             f"-j {jobs} is more than four workers for each processor here, and every worker takes half a gigabyte of memory and more. Give "
             f"-j {most} at most, or leave it out for one a processor."
         )
-    tasks = _tasks(exhibits, profile, seeds) if key is None else _named(key, exhibits, profile, seeds)
+    tasks = _tasks(exhibits, profile, seeds, changes) if key is None else _named(key, exhibits, profile, seeds, changes)
     found = evidence(get(profile), _root())
     costs = {t: estimate(t, found.published, device) for t in closure(tasks)}
     report = run_tasks(tasks, found.store, workers=jobs or default_workers(), device=device, data_root=root, cost=costs, show=not quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from replib import cli
-from replib.experiments.profiles import LAPTOP, SMOKE
+from replib.experiments.profiles import LAPTOP, SMOKE, changed
 from replib.experiments.registry import EXHIBITS
 from replib.experiments.runner import closure
 from replib.spec import ReplibError
@@ -55,6 +56,9 @@ WRONG = [
     (("status", "--seeds", "0-999999"), "Seed 20 is not", "leave out --seeds"),
     (("verify", "--seeds", "99"), "Seed 99 is not", "leave out --seeds"),
     (("publish", "--seeds", "99"), "Seed 99 is not", "leave out --seeds"),
+    (("plan", TABLE, "--set", "epochs"), "--set 'epochs' is not NAME=VALUE", "write --set epochs=5"),
+    (("run", TABLE, "--set", "epoch=5"), "changes = 'epoch'", "'epochs'"),
+    (("run", TABLE, "--set", "epochs=many"), "epochs = 'many'", "type int."),
     (("plan", TABLE, "--device", "gpu"), "--device 'gpu'", "write cpu, cuda or cuda:1."),
     (("run", TABLE, "-p", "smoke", "-j", "100000"), "-j 100000", "leave it out"),
     (("run", "--key", "nope"), "called 'nope'", "replib plan -p laptop"),
@@ -150,3 +154,9 @@ def test_a_small_plan_is_priced_without_what_is_done(replib):
     assert status == 0
     assert out.splitlines()[-2].startswith(f"{len(plan)} jobs, about ")
     assert out.splitlines()[-1].startswith("0 of them are done here")
+
+
+def test_what_a_notebook_changes_the_command_line_changes_too(replib):
+    _, out, _ = replib("plan", TABLE, "--seeds", "0", "--set", "epochs=5", "--set", "eps=0.1", "--json")
+    planned = {t["task"] for t in json.loads(out)["tasks"]}
+    assert planned == {t.name for t in closure(EXHIBITS[TABLE].tasks(changed(LAPTOP, {"epochs": 5, "eps": 0.1}), [0]))}
