@@ -19,10 +19,11 @@ from replib.experiments.profiles import SMOKE
 from replib.methods import FlyingBird, Magnitude, Quota, Random, Shuffled, Ticket, tickets
 from replib.models import Net
 from replib.models.build import prunable
-from replib.spec import Job, ReplibError, SpecError, stream_seed, task
+from replib.spec import Job, Pinned, ReplibError, SpecError, stream_seed, task
 from replib.store.context import Context
 from replib.store.folder import Output
-from replib.training import Average, Compose, CrossEntropy, Distill, Fresh, FromRun, Train, loop, networks
+from replib.training import Average, CleanAndAdversarial, Compose, CrossEntropy, Distill, Fresh, FromRun, Slimming, Train, loop, networks
+from replib.training.losses import scales
 from replib.training.spec import Method
 from replib.training.state import Masked, read_state
 
@@ -447,8 +448,26 @@ def test_distillation_without_its_teachers_weight_is_adversarial_training(store)
     assert store.folder(plain).joinpath("metrics.csv").read_bytes() == store.folder(untaught).joinpath("metrics.csv").read_bytes()
     taught = store.table(done(store, quick(loss=replace(alone, ce=0.3, standard=0.1, robust=0.6))))
     assert not taught.train_loss.equals(store.table(plain).train_loss)
-    teachers = [store.results(task(t, 0))["checkpoints"][c]["epoch"] for t, c in ((standard, "best_sa"), (robust, "best_ra"))]
-    assert all(epoch >= 1 for epoch in teachers)  # best checkpoints of trained epochs, not the initial draw
+
+
+def test_each_teacher_has_its_own_weight_and_checkpoint(store):
+    """All weight on the standard teacher, or the two exchanged and all on the robust one: the same run, bit for bit."""
+    one, two = quick(loss=CrossEntropy()), quick()
+    done(store, one, two)
+    attack, checkpoints = two.loss.attack, ("final", "initial")
+    first = Distill(attack, one, two, ce=0.5, standard=1.0, robust=0.0, checkpoints=checkpoints)
+    exchanged = Distill(attack, two, one, ce=0.5, standard=0.0, robust=1.0, checkpoints=checkpoints[::-1])
+    metrics = {}
+    for name, loss in {
+        "first": first,
+        "exchanged": exchanged,
+        "other teacher": replace(first, standard=0.0, robust=1.0),
+        "other checkpoint": replace(first, checkpoints=("initial", "initial")),
+    }.items():
+        metrics[name] = store.folder(done(store, quick(loss=loss))).joinpath("metrics.csv").read_bytes()
+    assert metrics["first"] == metrics["exchanged"]
+    assert metrics["first"] != metrics["other teacher"]
+    assert metrics["first"] != metrics["other checkpoint"]
 
 
 def test_the_average_of_a_run_whose_mask_moves_is_as_sparse_as_its_last_mask(store):
@@ -477,3 +496,78 @@ def test_transfer_swaps_the_net_that_is_attacked_and_the_net_that_answers(store)
         by_hand = evaluate(nets[answers], images.x, images.y, attack, seed=seed, surrogate=nets[crafted])
         assert (found["accuracy"], found["loss"]) == (by_hand.accuracy, by_hand.loss)
     assert here["loss"] != onto["loss"]
+
+
+def test_transfer_to_other_classes_keeps_the_body_and_draws_the_head(store):
+    """From ten digits to a hundred pairs of digits, whose pictures are twice as wide."""
+    source = quick()
+    pairs = replace(RECIPE.data, name="digit_pairs", n_train=100, n_test=50)
+    target = quick(data=pairs, epochs=1, init=FromRun(source, "best_ra", head=False), retain=("weights",))
+    t = done(store, source, target)
+    start, trained = store.weights(t, "epoch_0"), store.weights(t, "epoch_1")
+    body = store.weights(task(source, 0), networks.checkpoint_name(store, task(source, 0), "best_ra"))
+    own = networks.fresh(target, load(pairs), 0).state_dict()
+    assert start["fc.weight"].shape[0] == 100
+    for name, w in start.items():
+        assert torch.equal(w, own[name] if name.startswith("fc.") else body[name]), name
+    assert all(not torch.equal(trained[n], start[n]) for n in ("stem.weight", "fc.weight"))
+    assert store.results(done(store, Evaluate(target, None, ("final/test",))))["final/test"]["images"] == 50
+    with pytest.raises(ReplibError, match=r"The weights .*fc\.weight.* do not fit .*FromRun\(\.\.\., head=False\)"):
+        done(store, replace(target, init=FromRun(source, "best_ra")))
+
+
+def test_slimming_shrinks_the_scales_and_without_strength_is_the_loss_inside(store):
+    plain = done(store, quick())
+    none, strong = done(store, quick(loss=Slimming(quick().loss, 0.0))), done(store, quick(loss=Slimming(quick().loss, 0.5)))
+    assert store.folder(none).joinpath("metrics.csv").read_bytes() == store.folder(plain).joinpath("metrics.csv").read_bytes()
+
+    def size(t):
+        net = networks.trained(Context(store, t), t, "final", SPLIT)
+        return sum(s.abs().sum().item() for s in scales(net))
+
+    assert size(strong) < 0.9 * size(plain)
+
+
+def test_clean_and_adversarial_training_has_its_two_ends(store):
+    """All weight on the adversarial half trains as adversarial training does; half and half is neither that nor clean training.
+
+    Validation differs even so: the running statistics of batch normalisation have seen the clean images too.
+    """
+    robust = quick()
+    mixed = CleanAndAdversarial(robust.loss.attack, clean=0.0, smoothing=0.0)
+    runs = {"robust": robust, "end": quick(loss=mixed), "half": quick(loss=replace(mixed, clean=0.5)), "clean": quick(loss=CrossEntropy())}
+    tables = {name: store.table(done(store, run)) for name, run in runs.items()}
+    for column in ("train_loss", "train_ra"):
+        assert list(tables["end"][column]) == pytest.approx(list(tables["robust"][column]), rel=1e-5), column
+    assert not tables["end"].val_loss.equals(tables["robust"].val_loss)
+    for name in ("robust", "clean"):
+        assert not tables["half"].train_loss.equals(tables[name].train_loss)
+    first = {name: table.train_loss.iloc[0] for name, table in tables.items()}
+    assert first["clean"] < first["half"] < first["robust"]  # nearly the same weights: the loss of a mixture lies between its parts
+
+
+def test_a_pinned_parent_is_one_network_for_all_seeds(store):
+    source = quick(loss=CrossEntropy())
+    pinned, own = quick(epochs=1, init=FromRun(Pinned(source, 3))), quick(epochs=1, init=FromRun(source))
+    done(store, source, seed=3)
+    starts = {seed: store.weights(done(store, pinned, seed=seed), "epoch_0") for seed in (0, 1)}
+    final = store.weights(task(source, 3), "epoch_2")
+    for weights in starts.values():
+        assert all(torch.equal(weights[n], final[n]) for n in final)
+    tables = [store.table(task(pinned, seed)).train_loss for seed in (0, 1)]
+    assert not tables[0].equals(tables[1])  # the batches and attacks are each seed's own
+    with pytest.raises(ReplibError, match=r"needs train-.*/0 .*which is missing"):  # seed 0 has no parent of its own
+        done(store, own)
+    done(store, source)
+    assert not torch.equal(store.weights(done(store, own), "epoch_0")["stem.weight"], final["stem.weight"])
+
+
+def test_a_pinned_ticket_and_pinned_teachers_are_those_of_their_seed(store):
+    standard, robust = quick(loss=CrossEntropy(), epochs=1), quick(epochs=1)
+    loss = Distill(robust.loss.attack, Pinned(standard, 2), Pinned(robust, 2))
+    run = quick(epochs=1, ticket=Pinned(TICKET, 2), loss=loss)
+    done(store, TICKET, standard, robust, seed=2)
+    weights = store.weights(done(store, run), "epoch_1")  # nothing of seed 0 was made before it
+    net = networks.fresh(run, SPLIT, 0)
+    masks = networks.ticket_masks(store, task(TICKET, 2), net)
+    assert all(torch.equal(weights[n] != 0, m) for n, m in masks.items())

@@ -195,12 +195,15 @@ class Shuffled(Rule):
     2021).
     """
 
+    version: ClassVar[int] = 2  # a stream of its own: from that of the ticket a random mask would be drawn again, not shuffled
+
     ticket: Job | Pinned
     across: Literal["layer", "network"] = "layer"
 
     def draw(self, scene: Scene) -> Masks:
         shuffle = shuffle_layerwise if self.across == "layer" else shuffle_global
-        return shuffle(ticket_masks(scene.context.store, scene.context.parent(self.ticket), scene.net), scene.rng)
+        masks = ticket_masks(scene.context.store, scene.context.parent(self.ticket), scene.net)
+        return shuffle(masks, generator(scene.context.task.seed, "shuffle"))
 
 
 @dataclass(frozen=True)
