@@ -150,3 +150,10 @@ def test_a_small_plan_is_priced_without_what_is_done(replib):
     assert status == 0
     assert out.splitlines()[-2].startswith(f"{len(plan)} jobs, about ")
     assert out.splitlines()[-1].startswith("0 of them are done here")
+
+
+def test_an_interrupted_command_says_how_to_go_on(replib, monkeypatch):
+    monkeypatch.setattr(cli, "_root", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    status, _, err = replib("list")
+    assert status == 130
+    assert err.strip().endswith("give the same command again to go on.")
