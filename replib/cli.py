@@ -51,7 +51,9 @@ def main() -> None:
             raise
         print(f"replib: {told}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as e:
+        if isinstance(e, SystemExit) and e.code != 130:  # what typer makes of Ctrl-C inside a command, without a word
+            raise
         print("replib: interrupted. What was finished is kept; give the same command again to go on.", file=sys.stderr)
         raise SystemExit(130) from None
 

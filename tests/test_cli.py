@@ -160,3 +160,10 @@ def test_what_a_notebook_changes_the_command_line_changes_too(replib):
     _, out, _ = replib("plan", TABLE, "--seeds", "0", "--set", "epochs=5", "--set", "eps=0.1", "--json")
     planned = {t["task"] for t in json.loads(out)["tasks"]}
     assert planned == {t.name for t in closure(EXHIBITS[TABLE].tasks(changed(LAPTOP, {"epochs": 5, "eps": 0.1}), [0]))}
+
+
+def test_an_interrupted_command_says_how_to_go_on(replib, monkeypatch):
+    monkeypatch.setattr(cli, "_root", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    status, _, err = replib("list")
+    assert status == 130
+    assert err.strip().endswith("give the same command again to go on.")

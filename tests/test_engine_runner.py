@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -213,3 +214,29 @@ def test_a_killed_worker_is_reported_and_the_rest_goes_on(tmp_path):
     assert "died (exit status -9)" in report.failed[victim]
     assert "give the same command again" in report.failed[victim]
     assert set(tasks[:1]) <= set(report.done)
+
+
+def test_a_worker_whose_main_process_was_killed_ends_without_a_word(tmp_path, capfd):
+    """A kill resets the pipe where unread answers lie in it; an end of file is what an orderly exit gives."""
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    theirs.send("an answer that nobody read")
+    ours.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner.signal, "signal", lambda *_: None)
+        runner._worker(theirs, tmp_path, "cpu", None)
+
+
+def test_a_class_that_a_worker_cannot_import_is_said_to_be_just_that(tmp_path):
+    """The classes of a notebook live in its own process only."""
+    Local = type("Local", (Step,), {"__module__": "__main__", "__qualname__": "Local"})
+    import __main__
+
+    __main__.Local = Local
+    try:
+        report = runner.run([task(Local("a"), 0), task(Local("b"), 0)], Store(tmp_path / "s"), workers=2, show=False)
+    finally:
+        del __main__.Local
+    assert len(report.failed) == 2
+    for why in report.failed.values():
+        assert "cannot find a class of the job" in why
+        assert why.endswith("or use one worker.")

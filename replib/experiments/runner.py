@@ -170,7 +170,7 @@ def _worker(pipe: Connection, root: Path, device: str, data_root: Path | None) -
     while True:
         try:
             t: Task = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # the main process ended, or was killed
             return
         except (AttributeError, ImportError) as e:  # a class of a notebook or of the file that was started
             remedy = "Put it into a file of its own on Python's path, or use one worker."
