@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +50,16 @@ def test_what_is_missing_and_dear_is_a_command(bare, monkeypatch):
     with pytest.raises(ReplibError, match=rf"no complete results .*about {minutes} .*Run: replib run {tiny.ID} -p laptop --seeds 0$"):
         replib.results(tiny.ID)
     assert nothing_trained(bare)
+
+
+def test_the_price_holds_the_runs_that_only_the_evidence_has(project, monkeypatch):
+    """A new evaluation of published runs needs their weights, which are not published: the runs are made again, and that is dear."""
+    project.unmake()
+    for folder in project.published.root.glob("evaluate-*"):
+        shutil.rmtree(folder)
+    monkeypatch.setattr(registry, "estimate", lambda t, *_: 100.0 if t.job.kind == "train" else 0.1)
+    with pytest.raises(ReplibError, match="Run: replib run"):
+        replib.results(tiny.ID)
 
 
 def test_a_job_that_fails_in_a_notebook_says_why(bare, monkeypatch):
