@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from replib import verify
@@ -145,3 +146,42 @@ def test_claims_whose_verdict_changes_are_named(root, monkeypatch):
     lines, _ = compared(root, [0])
     assert "verdict changed: a: inconclusive -> supported" in lines
     assert not any(": b:" in line for line in lines)
+
+
+def test_masks_that_are_not_published_are_compared_by_their_file(root):
+    """Published evidence leaves masks out, but holds the checksum of the file that they are in."""
+    found = evidence(SMOKE)
+    t = EXHIBITS[ID].tasks(SMOKE, [0])[2]
+    folder = found.store.folder(t)
+    files.write_arrays(folder / "arrays.npz", files.read_arrays(folder / "arrays.npz") | {"mask/fc.weight": np.zeros(3, np.uint8)})
+    reseal(
+        folder / "summary.json",
+        lambda s: s["files"].update({"arrays.npz": [(folder / "arrays.npz").stat().st_size, files.sha256(folder / "arrays.npz")]}),
+    )
+    _, (problem,) = compared(root, [0])
+    assert "a defect" in problem
+
+
+def test_a_number_that_is_lacking_here_is_outside(root, monkeypatch):
+    found = evidence(SMOKE)
+    e = EXHIBITS[ID]
+
+    def read(reader, p, seeds):
+        table = e.read(reader, p, [0])
+        if reader is found.store:
+            return table[table.metric != "best_epoch"]
+        return pd.concat([table, table.assign(seed=1)])
+
+    monkeypatch.setattr(verify, "complete_seeds", lambda *a: [0, 1])
+    lines = verify._numbers(replace(e, read=read), SMOKE, found, [0])
+    assert any("outside" in line and "best_epoch" in line for line in lines)
+    assert sum("outside" in line for line in lines) == 1
+
+
+def test_damage_is_told_and_verdicts_wait(root, monkeypatch):
+    monkeypatch.setitem(PROFILES, "smoke", replace(SMOKE, watermark=""))
+    t = EXHIBITS[ID].tasks(SMOKE, [0])[1]
+    (evidence(SMOKE).store.folder(t) / "arrays.npz").unlink()
+    lines, problems = compared(root, [0])
+    assert len(problems) == 1
+    assert "verdicts were not compared: make the damaged jobs again first" in lines
