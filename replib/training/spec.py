@@ -292,7 +292,7 @@ class Train(Job):
 
     `masking`: "projected" zeroes weights and momentum after each step and leaves dense gradients visible; "parametrized" keeps hidden
     dense weights and computes with mask times weight; "straight_through" also lets pruned weights learn.
-    `channels` is a job whose results say under "channels" how many each convolution keeps (see :class:`~replib.models.Net`).
+    `channels` is a job whose results say under "channels" how many each convolution keeps (see :class:`~replib.models.spec.Net`).
     `retain` is not part of the key: "weights" keeps every epoch, "masks@0.2" the largest fifth of the weights after each epoch.
     """
 
