@@ -1,10 +1,7 @@
-"""Agreement with other people's code: foolbox image by image, and a published robust net on real pictures."""
+"""Agreement with other people's code: foolbox image by image, and a published net on real pictures."""
 
-import os
-import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +9,9 @@ from torch import nn
 from replib.attacks import CW, PGD, AutoAttack
 from replib.attacks.evaluate import evaluate
 from replib.attacks.pgd import perturb
+from replib.data import Data
+from replib.data.load import load
+from replib.spec import ReplibError
 
 torch.set_num_threads(1)
 
@@ -65,32 +65,29 @@ def test_cw_equals_foolbox(net, batch, c, search_steps):
     torch.testing.assert_close(*distances, atol=2e-3, rtol=2e-2)
 
 
-def cifar10_test_images(count):
-    folder = Path(os.environ.get("REPLIB_DATA", "data")) / "cifar-10-batches-py"
-    if not (folder / "test_batch").exists():
-        pytest.skip(f"no CIFAR-10 in {folder}; set REPLIB_DATA to a folder that holds cifar-10-batches-py")
-    with (folder / "test_batch").open("rb") as file:
-        content = pickle.load(file, encoding="bytes")
-    x = torch.from_numpy(np.asarray(content[b"data"][:count])).view(-1, 3, 32, 32)
-    return x, torch.tensor(content[b"labels"][:count])
-
-
 @pytest.mark.slow
 @pytest.mark.data
-def test_published_robust_net_on_real_pictures():
-    """A robust CIFAR-10 ResNet-18 by the authors of AutoAttack: our PGD-20 beside their APGD on cross-entropy."""
+def test_published_net_on_real_pictures():
+    """The CIFAR-10 ResNet-18 that ships with AutoAttack: our PGD-20 beside the package's APGD on cross-entropy.
+
+    It was trained without attacks: at the usual radius of 8/255 both leave nothing. The radius here leaves about 40 % of the images.
+    """
     package = pytest.importorskip("pyautoattack")
     from pyautoattack.examples.resnet import ResNet18
 
-    x, y = cifar10_test_images(200)
+    try:
+        test = load(Data("cifar10")).test
+    except ReplibError as absent:
+        pytest.skip(str(absent))
+    x, y = test.x[:100], test.y[:100]
     net = ResNet18()
     folder = Path(package.__file__).parent / "examples"
     net.load_state_dict(torch.load(folder / "model_test.pt", weights_only=True, map_location="cpu"))
-    eps = 8 / 255
+    eps = 1 / 255
     clean = evaluate(net, x, y, batch=100)
     ours = evaluate(net, x, y, PGD(eps, steps=20), batch=100)
     theirs = evaluate(net, x, y, AutoAttack(eps, suite="custom", members=("apgd-ce",)), batch=100)
     print(f"clean {clean.accuracy:.1f}, PGD-20 {ours.accuracy:.1f}, APGD-CE {theirs.accuracy:.1f}")
-    assert clean.accuracy > 75
+    assert clean.accuracy > 90
     assert theirs.accuracy <= ours.accuracy <= theirs.accuracy + 4
-    assert ours.accuracy > 40
+    assert 20 < ours.accuracy < 60

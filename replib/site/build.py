@@ -260,6 +260,7 @@ def _plotly_html(plot: Mapping[str, Any], name: str, *, with_library: bool) -> s
     height = plot["layout"].get("height")  # without it, a tall figure would be cut off at its block's least height
     style = f' style="height: {height:g}px"' if height else ""
     draw = f"const f = {body}; Plotly.newPlot('{name}', f.data, {layout}, {{responsive: true, displaylogo: false}});"
+    draw += f"addEventListener('load', () => Plotly.Plots.resize('{name}'));"  # the column gets its width after this script runs
     return f'{library}<div id="{name}" class="plotly-figure"{style}></div><script>(() => {{ {draw} }})()</script>'
 
 
