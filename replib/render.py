@@ -14,6 +14,7 @@ from tqdm import tqdm
 from replib.spec import ReplibError
 
 TIMEOUT_SECONDS = 900
+OWN_ERRORS = ("ReplibError", "SpecError", "Missing", "Damaged", "CannotWrite", "DiskFull")  # say themselves what to do
 
 
 def render_all(ids: Sequence[str], profile: str, root: Path, workers: int = 1) -> list[Path]:
@@ -53,10 +54,11 @@ def _render(id: str, profile: str, root: Path) -> Path | str:
     )
     if done.returncode != 0 or skipped:
         said = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        return (
-            f"{id} did not run to its end in the profile {profile!r}: {said[-1] if said else 'its kernel died'}. "
-            f"What it had done is in {partial}; open it in Jupyter, mend the cell and render again."
-        )
+        name, _, text = said[-1].partition(": ") if said else ("", "", "")
+        where = f"{id} did not run to its end in the profile {profile!r}; what it had done is in {partial}"
+        if name in OWN_ERRORS:
+            return f"{where}. {text}"
+        return f"{where}: {said[-1] if said else 'its kernel died'}. Open it in Jupyter, mend the cell and render again."
     partial.replace(out)
     return out
 

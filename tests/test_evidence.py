@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from replib.experiments.profiles import SMOKE
 from replib.experiments.rows import Row, frame
 from replib.experiments.runner import closure, run
 from replib.experiments.sparsity_winning_twice import CIFAR10, settings
-from replib.spec import task
+from replib.spec import ReplibError, task
 from replib.store import Missing, Store
 from replib.store.evidence import Evidence, Published, publish
 
@@ -74,3 +75,17 @@ def test_published_checksums_are_of_the_exact_files(made):
         assert published.summary(t)["files"] == store.summary(t)["files"]
         line = json.loads((published.root / t.name / "summaries.jsonl").read_text().splitlines()[0])
         assert line["environment"] in published.environments()
+
+
+@pytest.mark.parametrize(
+    ("name", "left"), [("summaries.jsonl", 100), ("arrays.npz", 100), ("arrays.npz", 0), ("metrics.csv", 0), ("environments.json", 100)]
+)
+def test_damaged_evidence_is_named_with_the_way_to_restore_it(made, tmp_path, name, left):
+    _, published, rows, _ = made
+    t = task(rows[0].robust if name == "arrays.npz" else rows[0].run, 0)
+    copy = Published(tmp_path / "results")
+    shutil.copytree(published.root, copy.root)
+    path = copy.root / name if name == "environments.json" else copy.root / t.name / name
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(ReplibError, match=rf"{name} is damaged .*; restore it with: git checkout -- "):
+        assert all((copy.environments(), copy.arrays(t), len(copy.table(t)), copy.results(t)))

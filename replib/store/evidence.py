@@ -7,9 +7,12 @@ no masks). ``results/<profile>/environments.json`` holds each environment once.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from replib.spec import Task, canonical, resolved
+from replib.spec import ReplibError, Task, canonical, resolved
 from replib.store import files
 from replib.store.folder import Damaged, Missing, Store
 
@@ -82,26 +85,36 @@ class Published:
         return _read_json(self.root / "environments.json")
 
 
+@contextlib.contextmanager
+def _damage_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+        raise ReplibError(f"{path} is damaged ({e}). Published evidence is kept in git; restore it with: git checkout -- {path}") from e
+
+
 @functools.lru_cache(maxsize=8)
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {}
+    with _damage_explained(path):
+        return json.loads(path.read_text()) if path.exists() else {}
 
 
 @functools.lru_cache(maxsize=512)
 def _read_lines(path: Path) -> dict[int, dict[str, Any]]:
-    if not path.exists():
-        return {}
-    return {s["seed"]: s for s in map(json.loads, path.read_text().splitlines())}
+    with _damage_explained(path):
+        return {s["seed"]: s for s in map(json.loads, path.read_text().splitlines())} if path.exists() else {}
 
 
 @functools.lru_cache(maxsize=512)
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    return files.read_arrays(path) if path.exists() else {}
+    with _damage_explained(path):
+        return files.read_arrays(path) if path.exists() else {}
 
 
 @functools.lru_cache(maxsize=512)
 def _read_csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path)
+    with _damage_explained(path):
+        return pd.read_csv(path)
 
 
 @dataclass(frozen=True)
