@@ -107,7 +107,7 @@ def turnable(data: pd.DataFrame, settings: Sequence[str]) -> go.Figure:
         figure.add_trace(drawn, row + 1, column + 1)
     top = float(data.loss.max())
     axes = {"xaxis_title": "2", "yaxis_title": "1", "zaxis_title": "loss", "zaxis_range": [span[0], top], "aspectmode": "cube"}
-    axes["camera"] = {"eye": {"x": 1.95, "y": 1.95, "z": 1.4}, "center": {"x": 0, "y": 0, "z": -0.15}}  # three in a column: labels stay in view
+    axes["camera"] = {"eye": {"x": 1.95, "y": 1.95, "z": 1.4}, "center": {"x": 0, "y": 0, "z": -0.15}}  # labels stay in view
     figure.update_scenes(**axes)
     bar = {"title": {"text": "loss (nats)"}, "len": 0.6}
     figure.update_layout(
