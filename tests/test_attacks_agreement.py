@@ -89,5 +89,5 @@ def test_published_net_on_real_pictures():
     theirs = evaluate(net, x, y, AutoAttack(eps, suite="custom", members=("apgd-ce",)), batch=100)
     print(f"clean {clean.accuracy:.1f}, PGD-20 {ours.accuracy:.1f}, APGD-CE {theirs.accuracy:.1f}")
     assert clean.accuracy > 90
-    assert theirs.accuracy <= ours.accuracy <= theirs.accuracy + 4
+    assert theirs.accuracy <= ours.accuracy <= theirs.accuracy + 6
     assert 20 < ours.accuracy < 60
