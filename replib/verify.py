@@ -24,7 +24,7 @@ TIMED = ("train_seconds", "peak_memory_mib")
 def compare(ids: Sequence[str], profile: str, root: Path, seeds: Sequence[int] | None = None) -> tuple[list[str], list[str]]:
     """Lines for people and a list of problems.
 
-    Every job done here that is published too is *identical* (its results, tables and published arrays agree to the bit), or it differs: a
+    Every job done here that is published too is *identical* (its results, tables and arrays agree to the bit), or it differs: a
     defect on the same processor, versions and threads, and expected elsewhere, since adversarial training is chaotic. Then each number
     must lie within the published range over seeds, widened by half of it, or is called *outside*, and claims whose verdict changes with
     what was made here are named. Problems are damaged jobs, seeds that were asked for and are not complete, and bit differences in the

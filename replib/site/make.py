@@ -49,7 +49,7 @@ def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str,
 
 
 def role_rows(p: Profile) -> list[dict[str, Any]]:
-    """One row for each data set of the papers that the profile maps: pool, sizes, ε, steps, epochs, batch, net."""
+    """One row for each data set of the papers that the profile maps: pool, sizes, ε, augmentation, steps, epochs, batch, net."""
     rows = []
     for (dataset, architecture), r in p.recipes.items():
         role, d = r.data.role, r.data
@@ -62,6 +62,7 @@ def role_rows(p: Profile) -> list[dict[str, Any]]:
                 "classes": role.classes,
                 "train / val / test": f"{d.n_train or role.n_train} / {d.n_val or role.n_val} / {d.n_test or role.n_test}",
                 "ε": round(r.eps, 4),
+                "augmentation": d.augmentation.words(),
                 "training attack": f"PGD-{r.train_steps}, step {r.train_step:g} ε",
                 "epochs": r.epochs,
                 "batch": r.batch,
