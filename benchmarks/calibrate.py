@@ -18,7 +18,7 @@ from replib.analysis.evaluation import Evaluate
 from replib.data import Data
 from replib.experiments.profiles import LAPTOP, Recipe
 from replib.experiments.runner import run
-from replib.experiments.sparsity_winning_twice import CIFAR10, search, ticket
+from replib.experiments.sparsity_winning_twice.runs import CIFAR10, search, ticket
 from replib.methods import Random
 from replib.spec import Job, task
 from replib.store import Store
@@ -50,7 +50,7 @@ def jobs(recipe: Recipe) -> dict[str, list[Job]]:
     dense = recipe.pgd_at(name="dense")
     sparse = replace(dense, ticket=ticket(recipe, 0.1, Random()), name="random 90 %")
     found = {n: [r, Evaluate(r, recipe.test_attack())] for n, r in (("dense", dense), ("random 90 %", sparse))}
-    return found | {"search": [search(recipe, (0.2, 0.1))]}
+    return found | {"search": [search(recipe, 0.1)]}
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ import typer
 from replib.spec import ReplibError
 
 if TYPE_CHECKING:
+    from replib.experiments.exhibit import Exhibit
     from replib.experiments.profiles import Profile
-    from replib.experiments.registry import Exhibit
     from replib.spec import Task
 
 # Imports of torch and pandas happen inside the commands that need them: `replib list` and `--help` answer in a fraction of a second.

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from replib.experiments.exhibit import Exhibit
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
-from replib.experiments.registry import Exhibit, complete_seeds, evidence, exhibit
+from replib.experiments.registry import complete_seeds, evidence, exhibit
 from replib.experiments.runner import closure
 from replib.spec import Task
 from replib.store.environment import same_bits

@@ -46,7 +46,7 @@ def replib(root, monkeypatch, capsys):
 
 BAD_SEEDS = ("-1", "0-", "a", "", "4-2", "0,", "0-99999999999")
 WRONG = [
-    (("run", "sparsity_winning_twice/table_2"), "still to come", "replib list"),
+    (("run", "achieving_robustness_via_sparsity/table_3"), "still to come", "replib list"),
     (("run", "table_1"), "lacks the paper's folder", TABLE),
     (("run", "nonsense"), "exhibit = 'nonsense' is not known", "replib list"),
     (("run", TABLE, "-p", "lapto"), "profile = 'lapto'", "Did you mean 'laptop'?"),

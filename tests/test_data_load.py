@@ -24,6 +24,7 @@ FINGERPRINTS = {
     "scenes": "70ffac295f23ef39",
     "mnist_fine": "cc761ce69509c8cc",
     "mnist14": "2b22da4f11cac10d",
+    "mnist28": "94c2488a524dc751",
     "mnist_source": "724c93fc0affa767",
 }
 

@@ -15,7 +15,7 @@ import pytest
 
 from replib.experiments import jobs, runner
 from replib.experiments.profiles import SMOKE
-from replib.experiments.sparsity_winning_twice import table_1
+from replib.experiments.sparsity_winning_twice.tables import table_1
 from replib.methods import Magnitude, Random, Ticket
 from replib.spec import Job, ReplibError, task
 from replib.store import DiskFull, Store

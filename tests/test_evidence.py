@@ -11,7 +11,7 @@ import pytest
 from replib.experiments.profiles import SMOKE
 from replib.experiments.rows import Row, frame
 from replib.experiments.runner import closure, run
-from replib.experiments.sparsity_winning_twice import CIFAR10, settings
+from replib.experiments.sparsity_winning_twice.runs import CIFAR10, sparse
 from replib.spec import ReplibError, task
 from replib.store import Missing, Store
 from replib.store.evidence import Evidence, Published, publish
@@ -22,7 +22,7 @@ def made(tmp_path_factory):
     """A store with a dense and a Flying Bird row at the smallest scale, and the same published."""
     root = tmp_path_factory.mktemp("evidence")
     recipe = SMOKE.recipe(*CIFAR10)
-    bird = settings(recipe, 0.2)["Flying Bird"][0]
+    bird = sparse(recipe, "Flying Bird", 0.2)[0]
     rows = [
         Row(*CIFAR10, 0.0, "Baseline", recipe.pgd_at(name="Baseline"), recipe.test_attack()),
         Row(*CIFAR10, 80.0, "Flying Bird", bird, recipe.test_attack()),

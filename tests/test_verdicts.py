@@ -10,7 +10,8 @@ import tiny
 
 from replib import verdicts
 from replib.experiments import profiles
-from replib.experiments.registry import EXHIBITS, Exhibit, results, rows_exhibit
+from replib.experiments.exhibit import Exhibit, rows_exhibit
+from replib.experiments.registry import EXHIBITS, results
 from replib.spec import ReplibError, task
 
 PROFILE = tiny.PROFILE

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from replib import verify
+from replib.experiments.exhibit import rows_exhibit
 from replib.experiments.profiles import PROFILES, SMOKE
-from replib.experiments.registry import EXHIBITS, evidence, rows_exhibit
+from replib.experiments.registry import EXHIBITS, evidence
 from replib.experiments.rows import Row
 from replib.experiments.runner import closure, run
-from replib.experiments.sparsity_winning_twice import CIFAR10
+from replib.experiments.sparsity_winning_twice.runs import CIFAR10
 from replib.store import files
 from replib.store.evidence import publish
 

@@ -10,7 +10,7 @@ import numpy as np
 from replib.attacks.evaluate import evaluate
 from replib.attacks.spec import Attack
 from replib.data.load import load
-from replib.spec import Job, Pinned, SpecError, choose, stream_seed
+from replib.spec import Job, Pinned, SpecError, choose, stream_seed, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.networks import checkpoint_name, trained
@@ -23,7 +23,7 @@ class Evaluate(Job):
 
     Training images are evaluated without augmentation and in eval mode, so that train minus test accuracy at the final checkpoint is
     the generalization gap of A. With `surrogate` the images are crafted on another run's final network and shown to this one;
-    `crafted_here` swaps the two.
+    `crafted_here` swaps the two. `images` takes only the first so many of each split.
     """
 
     kind: ClassVar[str] = "evaluate"
@@ -33,6 +33,7 @@ class Evaluate(Job):
     places: tuple[str, ...] = ("best_ra/test", "final/test", "final/train")
     surrogate: Train | Pinned | None = None
     crafted_here: bool = False
+    images: int | None = None
 
     def check(self) -> None:
         for place in self.places:
@@ -43,6 +44,8 @@ class Evaluate(Job):
             raise SpecError("Evaluate.surrogate crafts images for an attack, and there is none; give an attack.")
         if self.crafted_here and self.surrogate is None:
             raise SpecError("Evaluate.crafted_here shows the images to the surrogate, and there is none; give a surrogate.")
+        if self.images is not None:
+            within("Evaluate.images", self.images, 1)
 
     def label(self) -> str:
         what = type(self.attack).__name__ if self.attack else "clean"
@@ -66,8 +69,9 @@ def run_evaluate(job: Evaluate, context: Context) -> Output:
                 other = trained(context, context.parent(job.surrogate), "final", split)
             model, surrogate = (other, net) if job.crafted_here and other is not None else (net, other)
             images = getattr(split, part)
+            x, y = images.x[: job.images], images.y[: job.images]
             seed = stream_seed(context.task.seed, f"evaluate/{part}")
-            seen[same] = evaluate(model, images.x, images.y, job.attack, seed=seed, device=context.device, surrogate=surrogate)
+            seen[same] = evaluate(model, x, y, job.attack, seed=seed, device=context.device, surrogate=surrogate)
         found = seen[same]
         results[place] = {"accuracy": found.accuracy, "loss": found.loss, "images": len(found.correct)}
         arrays[f"correct/{place}"] = np.packbits(found.correct.numpy())

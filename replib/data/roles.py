@@ -87,6 +87,10 @@ _TABLE = (
         "Pictures of MNIST itself, at half the resolution.",
     ),
     Role(
+        "mnist28", "CIFAR-10", POOLS[1], (1, 28, 28), 10, 500, 500, 4000, 0.2, (0.1316,), (0.3088,), _NONE,
+        "Pictures of MNIST itself at full resolution, for maps of attention that are worth looking at.",
+    ),
+    Role(
         "mnist_source", "ImageNet", POOLS[1], (1, 14, 14), 10, 1000, 500, 3500, 0.2, (0.1321,), (0.2814,), _CROP,
         "What nets are pre-trained on. Shares no picture with digits, digit_pairs and scenes, the downstream sets.",
     ),

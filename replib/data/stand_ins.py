@@ -94,6 +94,11 @@ def mnist14() -> Raw:
     return _plain(resize(x, 14, 14), y, _mnist_parts())
 
 
+def mnist28() -> Raw:
+    """The same 500 / 500 / 4,000 pictures at 28×28."""
+    return _plain(*mnist_pool(), _mnist_parts())
+
+
 def mnist_source() -> Raw:
     """1,000 / 500 / 3,500 pictures of MNIST at 14×14, to pre-train on; shares no picture with the stand-ins made of
     digits.
@@ -212,4 +217,4 @@ def _scene(digits: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     return out
 
 
-STAND_INS: dict[str, Callable[[], Raw]] = {f.__name__: f for f in (digits, digit_pairs, scenes, mnist_fine, mnist14, mnist_source)}
+STAND_INS: dict[str, Callable[[], Raw]] = {f.__name__: f for f in (digits, digit_pairs, scenes, mnist_fine, mnist14, mnist28, mnist_source)}

@@ -9,7 +9,7 @@ from replib.methods.tickets import SNIP, GraSP, SynFlow, Ticket
 from replib.models import weight_shapes
 from replib.spec import Pinned, Task, choose
 from replib.store.evidence import Published
-from replib.training.losses import attack_of
+from replib.training.losses import attack_of, replays
 from replib.training.spec import Train
 
 SPEED = {"cpu": 1.2e10, "cuda": 3e13}
@@ -53,7 +53,7 @@ def operations(t: Task) -> float:
     if isinstance(job, Train):
         role = job.data.role
         train, val = job.data.n_train or role.n_train, job.data.n_val or role.n_val
-        per_epoch = train * (3 + 2 * _steps(attack_of(job.loss))) + val * (2 + 2 * _steps(job.validate))
+        per_epoch = replays(job.loss) * train * (3 + 2 * _steps(attack_of(job.loss))) + val * (2 + 2 * _steps(job.validate))
         return per_epoch * job.epochs * forward_flops(job)
     if isinstance(job, Ticket):
         return _scoring(job)

@@ -4,94 +4,27 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
-from replib.experiments import sparsity_winning_twice as swt
-from replib.experiments import swt_figures
+from replib.experiments import sparsity_winning_twice
 from replib.experiments.cost import estimate, human
+from replib.experiments.exhibit import Exhibit
 from replib.experiments.profiles import Profile, changed, profile
-from replib.experiments.rows import Row, frame
 from replib.experiments.runner import closure, run
 from replib.root import printed_exhibits, project_root
-from replib.spec import Job, ReplibError, SpecError, Task, task
+from replib.spec import ReplibError, SpecError
 from replib.store import Missing, Store
 from replib.store.evidence import Evidence, Published, Reader
 
 TRAIN_IN_NOTEBOOK_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
-class Exhibit:
-    """One table or figure: the jobs it is drawn from and the tidy frame they become.
-
-    `seeds` says which declared number of seeds applies. `jobs(profile)` lists the jobs (parents are found by themselves);
-    `read(reader, profile, seeds)` returns the tidy frame of what is done in all of them.
-    """
-
-    id: str
-    title: str
-    jobs: Callable[[Profile], Sequence[Job]]
-    read: Callable[[Reader, Profile, Sequence[int]], pd.DataFrame]
-    seeds: Literal["flagship", "ordering", "one"] = "ordering"
-    rows: Callable[[Profile], list[Row]] | None = None  # of accuracies, where it has any
-    page: bool = True  # False: shown on another exhibit's page
-
-    def declared(self, p: Profile) -> int:
-        """Number of seeds declared for this exhibit in profile `p`."""
-        return {"flagship": p.flagship, "ordering": p.ordering, "one": 1}[self.seeds]
-
-    def tasks(self, p: Profile, seeds: Sequence[int] | None = None) -> list[Task]:
-        """The tasks of the exhibit itself, ancestors not included."""
-        chosen = range(self.declared(p)) if seeds is None else [s for s in seeds if s < self.declared(p)]
-        jobs = self.jobs(p)
-        return [task(job, seed) for seed in chosen for job in jobs]
-
-
-def rows_exhibit(
-    id: str, title: str, rows: Callable[[Profile], list[Row]], seeds: Literal["flagship", "ordering"], *, page: bool = True
-) -> Exhibit:
-    """An exhibit that is a table of accuracies."""
-    paper, _, name = id.partition("/")
-    return Exhibit(
-        id, title,
-        lambda p: [job for row in rows(p) for job in row.jobs()],
-        lambda reader, p, chosen: frame(reader, rows(p), chosen, paper=paper, exhibit=name),
-        seeds, rows, page,
-    )  # fmt: skip
-
-
-EXHIBITS: dict[str, Exhibit] = {
-    e.id: e
-    for e in (
-        rows_exhibit("sparsity_winning_twice/table_1", "Dense and ten sparse settings at 80 and 90 %", swt.table_1, "flagship"),
-        rows_exhibit(
-            "sparsity_winning_twice/table_1_controls", "Layer-wise shuffled twins of four settings of Table 1",
-            swt.table_1_controls, "ordering", page=False,
-        ),
-        Exhibit(
-            "sparsity_winning_twice/figure_1", "Robust train and test accuracy over epochs, dense to 90 %",
-            swt_figures.figure_1_jobs, swt_figures.figure_1_read, rows=swt_figures.figure_1_rows,
-        ),
-        Exhibit(
-            "sparsity_winning_twice/figure_5", "Loss surfaces of dense and 90 % sparse networks",
-            swt_figures.figure_5_jobs, swt_figures.figure_5_read,
-        ),
-        Exhibit(
-            "sparsity_winning_twice/figure_a8", "Similarity of masks by epoch between three training regimes",
-            swt_figures.figure_a8_jobs, swt_figures.figure_a8_read,
-        ),
-        Exhibit(
-            "sparsity_winning_twice/figure_a10", "Layer-wise sparsity of six initializations",
-            swt_figures.figure_a10_jobs, swt_figures.figure_a10_read,
-        ),
-    )
-}  # fmt: skip
-FLAGSHIPS = ("sparsity_winning_twice/table_1",)
+EXHIBITS: dict[str, Exhibit] = {e.id: e for e in (*sparsity_winning_twice.EXHIBITS,)}
+"""Every exhibit that can be run, by id, in the order of the papers."""
 
 
 def exhibit(id: str) -> Exhibit:

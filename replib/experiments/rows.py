@@ -12,14 +12,15 @@ import pandas as pd
 import torch
 
 from replib.analysis.evaluation import Evaluate
-from replib.attacks import PGD
+from replib.attacks.spec import Attack
 from replib.methods import BirdSearch, Ticket
 from replib.models import Net
 from replib.models.build import build
 from replib.sparsity.flops import inference_flops, layer_sizes, training_flops
 from replib.spec import Job, Task, task
-from replib.store import Missing, Store
-from replib.training.losses import attack_of
+from replib.store import Missing
+from replib.store.evidence import Reader
+from replib.training.losses import attack_of, replays
 from replib.training.spec import Train
 
 COLUMNS = ("paper", "exhibit", "dataset", "architecture", "sparsity_percent", "setting", "variant", "metric", "seed", "value")
@@ -34,19 +35,29 @@ class Row:
     sparsity_percent: float
     setting: str
     run: Train
-    attack: PGD
+    attack: Attack
     costs: Mapping[str, Job] = field(default_factory=dict)
     variant: str = ""
+    checkpoints: tuple[str, str] = ("best_ra", "final")
+    surrogate: Train | None = None  # whose images are shown to the run's network ...
+    crafted_here: bool = False  # ... or the other way round
+    images: int | None = None  # of each split, where an attack is too dear for all
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where "best", "final" and "train" (the final network on training images) are measured."""
+        best, final = self.checkpoints
+        return {"best": f"{best}/test", "final": f"{final}/test", "train": f"{final}/train"}
 
     @property
     def clean(self) -> Evaluate:
         """Standard accuracy."""
-        return Evaluate(self.run, None, ("best_ra/test", "final/test"))
+        return Evaluate(self.run, None, (self.places["best"], self.places["final"]))
 
     @property
     def robust(self) -> Evaluate:
         """Robust accuracy, also on the training images."""
-        return Evaluate(self.run, self.attack)
+        return Evaluate(self.run, self.attack, tuple(self.places.values()), self.surrogate, self.crafted_here, self.images)
 
     def jobs(self) -> list[Job]:
         """Everything that the row's numbers are read from."""
@@ -73,35 +84,36 @@ def _layers(net: Net, classes: int, shape: tuple[int, ...]) -> dict[str, Any]:
     return layer_sizes(build(net, classes=classes, shape=shape, mean=(0.5,), std=(0.5,), generator=torch.Generator()), shape)
 
 
-def _history(store: Store, t: Task) -> list[tuple[float, dict[str, int] | None]]:
+def _history(reader: Reader, t: Task) -> list[tuple[float, dict[str, int] | None]]:
     """When which masks were in force, as shares of the run."""
     if t.job.ticket is None:
         return [(0.0, None)]
-    names = list(store.results(t)["layers"])
-    steps = store.results(t)["steps"]
-    return [(row[0] / steps, dict(zip(names, map(int, row[1:]), strict=True))) for row in store.arrays(t)["counts"] if row[0] < steps]
+    names = list(reader.results(t)["layers"])
+    steps = reader.results(t)["steps"]
+    return [(row[0] / steps, dict(zip(names, map(int, row[1:]), strict=True))) for row in reader.arrays(t)["counts"] if row[0] < steps]
 
 
-def training_cost(store: Store, t: Task, accounting: str) -> float:
+def training_cost(reader: Reader, t: Task, accounting: str) -> float:
     """Operations of a finished run, evaluation left out. The paper charges Robust Bird all epochs of its search, whenever that ended."""
     run: Train = t.job
     attack = attack_of(run.loss)
     steps = 0 if attack is None else getattr(attack, "steps", 1)
     whole = accounting == "paper" and isinstance(run.method, BirdSearch)
     return training_flops(
-        layers(run), _history(store, t), images=run.data.n_train or run.data.role.n_train,
-        epochs=run.epochs if whole else store.results(t)["epochs"],
-        attack_steps=steps, accounting=accounting, dense_gradient_images=store.results(t)["method"].get("updates", 0) * run.batch,
+        layers(run), _history(reader, t), images=run.data.n_train or run.data.role.n_train,
+        epochs=replays(run.loss) * (run.epochs if whole else reader.results(t)["epochs"]),
+        attack_steps=steps, accounting=accounting, dense_gradient_images=reader.results(t)["method"].get("updates", 0) * run.batch,
     )  # fmt: skip
 
 
-def row_values(store: Store, row: Row, seed: int) -> dict[str, float]:
+def row_values(reader: Reader, row: Row, seed: int) -> dict[str, float]:
     """All metrics of one row and seed, by the names that the papers' numbers have in results/reported. Percent, or as named."""
     t = task(row.run, seed)
-    clean, robust = store.results(task(row.clean, seed)), store.results(task(row.robust, seed))
-    best, final = robust["best_ra/test"]["accuracy"], robust["final/test"]["accuracy"]
-    best_sa, final_sa = clean["best_ra/test"]["accuracy"], clean["final/test"]["accuracy"]
-    results = store.results(t)
+    at = row.places
+    clean, robust = reader.results(task(row.clean, seed)), reader.results(task(row.robust, seed))
+    best, final = robust[at["best"]]["accuracy"], robust[at["final"]]["accuracy"]
+    best_sa, final_sa = clean[at["best"]]["accuracy"], clean[at["final"]]["accuracy"]
+    results = reader.results(t)
     values = {
         "robust_accuracy_best": best,
         "robust_accuracy_final": final,
@@ -109,65 +121,93 @@ def row_values(store: Store, row: Row, seed: int) -> dict[str, float]:
         "standard_accuracy_best": best_sa,
         "standard_accuracy_final": final_sa,
         "standard_accuracy_diff": best_sa - final_sa,
-        "robust_generalization_gap": robust["final/train"]["accuracy"] - final,
+        "robust_generalization_gap": robust[at["train"]]["accuracy"] - final,
         "final_density_percent": 100 * results["density"],
         "lr_times_decay": results["lr_times_decay"],
         "best_epoch": results["checkpoints"]["best_ra"]["epoch"],
-        "train_seconds": store.summary(t)["cost"]["wall_seconds"],
-        "peak_memory_mib": store.summary(t)["cost"]["peak_memory_bytes"] / 2**20,
+        "train_seconds": reader.summary(t)["cost"]["wall_seconds"],
+        "peak_memory_mib": reader.summary(t)["cost"]["peak_memory_bytes"] / 2**20,
     }
     for accounting, name in (("paper", ""), ("exact", "_exact")):
-        total = sum(training_cost(store, task(j, seed), accounting) for j in (row.run, *row.costs.values()))
+        total = sum(training_cost(reader, task(j, seed), accounting) for j in (row.run, *row.costs.values()))
         values[f"training_flops{name}_e17"] = total / 1e17
-        values[f"inference_flops{name}_e9"] = inference_flops(layers(row.run), _history(store, t)[-1][1], accounting) / 1e9
-    return values
+        values[f"inference_flops{name}_e9"] = inference_flops(layers(row.run), _history(reader, t)[-1][1], accounting) / 1e9
+    return values | _settling(reader, row, seed)
 
 
-def frame(store: Store, rows: Iterable[Row], seeds: Sequence[int], *, paper: str, exhibit: str) -> pd.DataFrame:
-    """Tidy results of `rows`: one line a row, metric and seed. Seeds that are not done in *every* row are left out.
+def _settling(reader: Reader, row: Row, seed: int) -> dict[str, float]:
+    """When the row's search took its ticket, as a share of the full schedule (1: it never settled), and the earliest it could have."""
+    found = row.costs.get("search")
+    if found is None:
+        return {}
+    triggers = reader.results(task(found, seed))["method"]["trigger"]
+    epoch = triggers[f"{1 - row.sparsity_percent / 100:g}"]
+    earliest = (found.method.queue + 1) / row.run.epochs
+    return {"mask_settled_share": epoch / row.run.epochs if epoch else 1.0, "mask_settled_earliest": earliest}
 
-    Half a comparison is no comparison: methods are compared on the seeds that all of them have. Raises :class:`Missing` if there is none.
+
+def complete(reader: Reader, jobs: Sequence[Job], seeds: Sequence[int]) -> list[int]:
+    """The seeds of which all `jobs` are done; raises :class:`Missing` for the first one wanting if there is none.
+
+    Half a comparison is no comparison: methods are compared on the seeds that all of them have.
     """
-    rows = list(rows)
-    found, missing = [], None
+    missing: Missing | None = None
+    found = []
     for seed in seeds:
         try:
-            found.append([(row, seed, row_values(store, row, seed)) for row in rows])
+            for job in jobs:
+                reader.summary(task(job, seed))
+            found.append(seed)
         except Missing as e:
-            missing = e
-    if not found:
+            missing = missing or e
+    if not found and missing:
         raise missing
+    return found
+
+
+def tidy(paper: str, exhibit: str, where: tuple[str, str], lines: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Lines with setting, metric, seed and value (and what else differs) as a frame with the columns of all results."""
+    base = {"paper": paper, "exhibit": exhibit, "dataset": where[0], "architecture": where[1], "variant": ""}
+    return pd.DataFrame([base | dict(line) for line in lines], columns=list(COLUMNS))
+
+
+def frame(reader: Reader, rows: Iterable[Row], seeds: Sequence[int], *, paper: str, exhibit: str) -> pd.DataFrame:
+    """Tidy results of `rows`: one line a row, metric and seed. Seeds that are not done in *every* row are left out.
+
+    Raises :class:`Missing` if there is none.
+    """
+    rows = list(rows)
     lines = [
         {"paper": paper, "exhibit": exhibit} | row.labels() | {"metric": metric, "seed": seed, "value": value}
-        for group in found
-        for row, seed, values in group
-        for metric, value in values.items()
+        for seed in complete(reader, [job for row in rows for job in row.jobs()], seeds)
+        for row in rows
+        for metric, value in row_values(reader, row, seed).items()
     ]
     table = pd.DataFrame(lines, columns=list(COLUMNS))
     return pd.concat([table, _reductions(table)], ignore_index=True)
 
 
 def _reductions(table: pd.DataFrame) -> pd.DataFrame:
-    """How much smaller each row's gap is than the dense gap of the same seed."""
+    """How much smaller each row's gap is than the dense gap of the same seed and, where the dense row has one, variant."""
     gaps = table[table.metric == "robust_generalization_gap"]
-    if not (gaps.setting == "Baseline").any():
+    dense, sparse = gaps[gaps.setting == "Baseline"], gaps[gaps.setting != "Baseline"]
+    if dense.empty or sparse.empty:
         return table[:0]
-    dense = gaps[gaps.setting == "Baseline"].set_index(["dataset", "architecture", "seed"]).value
-    sparse = gaps[gaps.setting != "Baseline"].copy()
-    base = dense.reindex(pd.MultiIndex.from_frame(sparse[["dataset", "architecture", "seed"]])).to_numpy()
+    by = ["dataset", "architecture", "seed"] + ["variant"] * bool(dense.variant.ne("").any())
+    base = dense.set_index(by).value.reindex(pd.MultiIndex.from_frame(sparse[by])).to_numpy()
     return sparse.assign(metric="robust_generalization_gap_reduction", value=base - sparse.value)
 
 
-def images(store: Store, rows: Iterable[Row], seeds: Sequence[int]) -> dict[tuple[str, float, str], np.ndarray]:
-    """Which test images were right: (setting, sparsity, metric) -> bool array (seeds, images)."""
+def images(reader: Reader, rows: Iterable[Row], seeds: Sequence[int]) -> dict[tuple[str, str, str, float, str], np.ndarray]:
+    """Which test images were right: (data set, variant, setting, sparsity, metric) -> bool array (seeds, images)."""
     found = {}
     for row in rows:
         for job, name in ((row.robust, "robust"), (row.clean, "standard")):
-            for place, metric in (("best_ra/test", "best"), ("final/test", "final")):
-                arrays = []
+            for metric in ("best", "final"):
+                place, arrays = row.places[metric], []
                 for seed in seeds:
                     t = task(job, seed)
-                    n = store.results(t)[place]["images"]
-                    arrays.append(np.unpackbits(store.arrays(t)[f"correct/{place}"], count=n).astype(bool))
-                found[row.setting, row.sparsity_percent, f"{name}_accuracy_{metric}"] = np.array(arrays)
+                    n = reader.results(t)[place]["images"]
+                    arrays.append(np.unpackbits(reader.arrays(t)[f"correct/{place}"], count=n).astype(bool))
+                found[row.dataset, row.variant, row.setting, row.sparsity_percent, f"{name}_accuracy_{metric}"] = np.array(arrays)
     return found

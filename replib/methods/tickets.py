@@ -57,7 +57,7 @@ class Scene:
     @property
     def density(self) -> float:
         """Share of the weights to keep."""
-        return self.job.density
+        return kept_share(self.job, self.context)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -210,6 +210,7 @@ class Shuffled(Rule):
 class Ticket(Job):
     """A mask at `density` for the network that a seed initialises, by `rule`. Exactly round(D N) weights are kept.
 
+    A run as `density` stands for the density that it ended with, which for Flying Bird+ is known only then.
     `scope`: "all" convolutions and the classifier, as in A; "conv" without the classifier, as in B and C.
     """
 
@@ -217,19 +218,20 @@ class Ticket(Job):
 
     data: Data
     net: Net
-    density: float
+    density: float | Train | Pinned
     rule: Rule
     scope: Literal["all", "conv"] = "all"
 
     def check(self) -> None:
-        if not (isinstance(self.density, int | float) and 0 < self.density <= 1):
+        if isinstance(self.density, int | float) and not 0 < self.density <= 1:
             raise SpecError(
                 f"Ticket.density = {self.density!r} is not allowed; give the kept share in (0, 1], that is a sparsity "
                 f"in [0, 1): 90 % sparsity is density 0.1."
             )
 
     def label(self) -> str:
-        return f"{type(self.rule).__name__} ticket at {100 * (1 - self.density):g} %"
+        at = f"{100 * (1 - self.density):g} %" if isinstance(self.density, int | float) else "the density that another run ended with"
+        return f"{type(self.rule).__name__} ticket at {at}"
 
 
 def scoring_batch(scene: Scene, per_class: int, attack: PGD | None = None) -> tuple[Tensor, Tensor]:
@@ -249,13 +251,20 @@ def draw(job: Ticket, context: Context) -> tuple[nn.Module, Masks]:
     return net, job.rule.draw(Scene(job, context, split, net, prunable(net, job.scope), rng))
 
 
+def kept_share(job: Ticket, context: Context) -> float:
+    """The density of a ticket in numbers."""
+    if isinstance(job.density, int | float):
+        return job.density
+    return context.store.results(context.parent(job.density))["density"]
+
+
 def run_ticket(job: Ticket, context: Context) -> Output:
     """Draw a ticket and record what it leaves of each layer."""
     _, masks = draw(job, context)
-    kept = counts(masks)
-    if sum(kept.values()) != (wanted := round(job.density * size(masks))):
+    kept, share = counts(masks), kept_share(job, context)
+    if sum(kept.values()) != (wanted := round(share * size(masks))):
         raise ReplibError(
-            f"{type(job.rule).__name__} keeps {sum(kept.values())} of {size(masks)} weights where density {job.density:g} is {wanted}; "
+            f"{type(job.rule).__name__} keeps {sum(kept.values())} of {size(masks)} weights where density {share:g} is {wanted}; "
             f"a ticket is compared with others at its density, so make the rule keep that many."
         )
     sizes = {n: m.numel() for n, m in masks.items()}

@@ -31,6 +31,7 @@ ARCHS = {
     "wide_resnet34_10": Arch("preact", 160, (5, 5, 5)),
     "vgg16_bn": Arch("vgg", 64, (2, 2, 3, 3, 3)),
     "resnet50": Arch("bottleneck", 64, (3, 4, 6, 3)),
+    "resnet50_cifar": Arch("bottleneck", 64, (3, 4, 6, 3)),  # for 32x32: a 3x3 stem, no max-pool
     "densenet40": Arch("dense", 12, (6, 6, 6)),
     "mlp": Arch("mlp", 100, (1,)),
     "cnn": Arch("cnn", 32, (1, 1)),
@@ -125,7 +126,7 @@ class Net(Spec):
     @property
     def expansion(self) -> int:
         """Outputs of a bottleneck block over its inner width: 4 in ResNet-50, 2 in its small relative."""
-        return 4 if self.arch == "resnet50" else 2
+        return 2 if self.arch == "bottleneck_small" else 4
 
     @property
     def imagenet_stem(self) -> bool:

@@ -21,7 +21,7 @@ from replib.data.load import Split
 from replib.sparsity.masks import density, global_top, pack
 from replib.spec import ReplibError, stream_seed
 from replib.store.folder import Output
-from replib.training.losses import objective
+from replib.training.losses import objective, replays
 from replib.training.schedule import plateau_start, plateau_update, rate
 from replib.training.spec import SGD, FastAT, Plateau, Train
 from replib.training.state import State
@@ -67,7 +67,7 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
         state.note_masks()
         job.method.start(state)
         _keep(state, "initial")
-    minimise = objective(job.loss, teachers)
+    minimise = objective(job.loss, teachers, state.loss)
     written = time.monotonic()
     wall, cpu = time.perf_counter(), time.process_time()
     while state.epoch < job.epochs and not state.stopped:
@@ -107,27 +107,28 @@ def _epoch(state: State, job: Train, split: Split, minimise: Any) -> dict[str, A
     on_device = torch.Generator(device).manual_seed(stream_seed(state.task.seed, f"augment/{epoch}"))
     attack_rng = state.random(f"attack/{epoch}")
     total, correct = torch.zeros((), device=device), torch.zeros((), device=device)
-    lr, decay = job.optim.lr, []
+    lr, decay, again = job.optim.lr, [], replays(job.loss)
     for index in order.split(job.batch):
-        lr = job.optim.lr * rate(
-            job.schedule, step=state.step, steps_per_epoch=state.steps_per_epoch, epochs=job.epochs, plateau=state.plateau
-        )
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
-        decay.append(lr * job.optim.weight_decay)
         x, y = augment(split.train.x[index], split.augmentation, on_device), split.train.y[index]
-        with _autocast(job, device):
-            loss, logits = minimise(state.model, x, y, attack_rng)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        state.optimizer.step()
-        if job.masking == "projected":
-            state.project()
-        state.step += 1
-        job.method.after_step(state)
-        total += loss.detach() * len(index)
-        correct += (logits.detach().argmax(1) == y).sum()
-    n = len(split.train)
+        for _ in range(again):
+            lr = job.optim.lr * rate(
+                job.schedule, step=state.step, steps_per_epoch=state.steps_per_epoch, epochs=job.epochs, plateau=state.plateau
+            )
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            decay.append(lr * job.optim.weight_decay)
+            with _autocast(job, device):
+                loss, logits = minimise(state.model, x, y, attack_rng)
+            state.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            state.optimizer.step()
+            if job.masking == "projected":
+                state.project()
+            state.step += 1
+            job.method.after_step(state)
+            total += loss.detach() * len(index)
+            correct += (logits.detach().argmax(1) == y).sum()
+    n = again * len(split.train)
     mean = (total / n).item()
     if not math.isfinite(mean):
         raise Diverged(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from replib.attacks.pgd import perturb
 from replib.spec import SpecError
-from replib.training.spec import PGDAT, CleanAndAdversarial, CrossEntropy, Distill, FastAT, Loss, Slimming
+from replib.training.spec import PGDAT, CleanAndAdversarial, CrossEntropy, Distill, FastAT, FreeAT, Loss, Slimming
 
 Objective = Callable[[nn.Module, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """(model in train mode, images in [0, 1], classes, the attack's generator) -> (scalar loss, logits of the update's forward pass)."""
@@ -23,13 +23,19 @@ def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return -(temperature**2) * (soft * F.log_softmax(student / temperature, dim=1)).sum(1).mean()
 
 
-def objective(loss: Loss, teachers: Mapping[str, nn.Module]) -> Objective:
-    """The function that a step minimises. `teachers` holds "standard" and "robust" networks in eval mode for distillation."""
+def objective(loss: Loss, teachers: Mapping[str, nn.Module], memory: MutableMapping[str, Any] | None = None) -> Objective:
+    """The function that a step minimises. `teachers` holds "standard" and "robust" networks in eval mode for distillation.
+
+    `memory` is what a loss carries from step to step and is saved with the run: the perturbation of free adversarial training.
+    """
+    memory = {} if memory is None else memory
     match loss:
         case CrossEntropy():
             return lambda model, x, y, g: _with_logits(model(x), lambda z: F.cross_entropy(z, y, label_smoothing=loss.smoothing))
         case PGDAT() | FastAT():
             return lambda model, x, y, g: _with_logits(model(perturb(model, x, y, loss.attack, g)), lambda z: F.cross_entropy(z, y))
+        case FreeAT():
+            return lambda model, x, y, g: _with_logits(model(_carried(x, loss.eps, memory)), lambda z: F.cross_entropy(z, y))
         case CleanAndAdversarial():
 
             def both(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -51,7 +57,7 @@ def objective(loss: Loss, teachers: Mapping[str, nn.Module]) -> Objective:
 
             return distilled
         case Slimming():
-            inner = objective(loss.loss, teachers)
+            inner = objective(loss.loss, teachers, memory)
 
             def slim(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
                 value, z = inner(model, x, y, g)
@@ -65,6 +71,17 @@ def _with_logits(z: Tensor, value: Callable[[Tensor], Tensor]) -> tuple[Tensor, 
     return value(z), z
 
 
+def _carried(x: Tensor, eps: float, memory: MutableMapping[str, Any]) -> Tensor:
+    """`x` with the carried perturbation, which the coming backward pass moves by `eps` along its gradient's sign and clips to the ball."""
+    carried = memory.get("perturbation")
+    if carried is None or len(carried) < len(x):
+        carried = memory["perturbation"] = torch.zeros_like(x)
+    part = carried[: len(x)]
+    moving = part.detach().clone().requires_grad_(True)
+    moving.register_hook(lambda gradient: part.copy_((part + eps * gradient.sign()).clamp(-eps, eps)))
+    return (x + moving).clamp(0, 1)
+
+
 def scales(model: nn.Module) -> list[nn.Parameter]:
     """The scale vectors of all batch normalisations, in forward order."""
     return [m.weight for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
@@ -73,3 +90,8 @@ def scales(model: nn.Module) -> list[nn.Parameter]:
 def attack_of(loss: Loss) -> Any:
     """The attack inside a loss, or None for clean training."""
     return attack_of(loss.loss) if isinstance(loss, Slimming) else getattr(loss, "attack", None)
+
+
+def replays(loss: Loss) -> int:
+    """How often in a row each batch is trained on: once but for free adversarial training."""
+    return replays(loss.loss) if isinstance(loss, Slimming) else getattr(loss, "replays", 1)

@@ -16,6 +16,7 @@ from replib.store import Store
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.loop import make_optimizer, train
+from replib.training.losses import replays
 from replib.training.spec import Compose, Distill, Fresh, FromRun, Init, Loss, Slimming, Train
 from replib.training.state import Masked, State, generator
 
@@ -136,7 +137,7 @@ def run_train(job: Train, context: Context) -> Output:
         net=net,
         model=Masked(net, masks, job.masking == "straight_through") if hidden else net,
         optimizer=make_optimizer(job.optim, net),
-        steps_per_epoch=math.ceil(len(split.train) / job.batch),
+        steps_per_epoch=math.ceil(len(split.train) / job.batch) * replays(job.loss),
         epochs=job.epochs,
         device=context.device,
         masks=masks,

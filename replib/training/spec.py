@@ -60,6 +60,22 @@ class FastAT(Loss):
 
 
 @dataclass(frozen=True)
+class FreeAT(Loss):
+    """ "Free" adversarial training (Shafahi et al., NeurIPS 2019): every batch is trained on `replays` times in a row, and each backward
+    pass also moves the perturbation by ε times the sign of its gradient. The perturbation is carried from batch to batch.
+
+    A run of `epochs` passes takes `epochs` times `replays` times the steps of a plain one: divide the epochs by `replays` for equal cost.
+    """
+
+    eps: float
+    replays: int = 8
+
+    def check(self) -> None:
+        within("FreeAT.eps", self.eps, 0, 1)
+        within("FreeAT.replays", self.replays, 1)
+
+
+@dataclass(frozen=True)
 class CleanAndAdversarial(Loss):
     """Weighted sum of clean and adversarial cross-entropy with label smoothing (Cosentino et al., 2019: one half each, 0.1)."""
 

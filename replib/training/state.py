@@ -141,7 +141,8 @@ class State:
 
     def mark(self) -> Tree:
         """A copy of what an epoch of training changes; see :meth:`rewind`."""
-        tree = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "masks": self.masks, "method": self.method}
+        tree = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "masks": self.masks}
+        tree |= {"method": self.method, "loss": self.loss}
         return copy.deepcopy(tree) | {"step": self.step, "events": list(self.events), "counts": list(self.counts)}
 
     def rewind(self, mark: Tree) -> None:
@@ -149,7 +150,7 @@ class State:
         self.net.load_state_dict(mark["net"])
         self.optimizer.load_state_dict(mark["optimizer"])
         self.masks.update(mark["masks"])
-        for name in ("method", "step", "events", "counts"):
+        for name in ("method", "loss", "step", "events", "counts"):
             setattr(self, name, mark[name])
 
     def restore(self, path: Path) -> bool:
