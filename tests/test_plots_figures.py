@@ -174,7 +174,8 @@ def test_every_seed_of_a_setting_has_a_place_of_its_own(seeds):
         {"setting": s, "sparsity_percent": 0.0 if s == "Baseline" else 80.0, "metric": "m", "seed": k, "value": 5.0}
         for s in ("Baseline", "SNIP", "Robust Bird") for k in range(seeds)
     ]  # fmt: skip
-    ax = points.strip(pd.DataFrame(rows), "m", 80.0, plt.figure().gca())
+    frame = pd.DataFrame(rows)
+    ax = points.strip(frame[frame.setting != "Baseline"], 5.0, ax=plt.figure().gca())
     drawn = [line for line in ax.lines if line.get_label() in ("SNIP", "Robust Bird")]
     assert [len(set(np.round(line.get_xdata(), 6))) for line in drawn] == [seeds, seeds]
     assert all(abs(x - i) < 0.4 for i, line in enumerate(drawn) for x in line.get_xdata())

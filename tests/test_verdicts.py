@@ -71,14 +71,14 @@ def test_images_of_a_seed_stand_in_the_line_of_that_seed(project, monkeypatch):
         packed = project.store.arrays(task(row.clean, seed))["correct/final/test"]
         right[seed] = np.unpackbits(packed, count=PROFILE.recipe(row.dataset, row.architecture).data.n_test).astype(bool)
     assert not np.array_equal(right[0], right[1])
-    key = (row.dataset, "Baseline", 0.0, "standard_accuracy_final")
+    key = (row.dataset, "", "Baseline", 0.0, "standard_accuracy_final")
     np.testing.assert_array_equal(made["table_1", *key], [right[0], right[1]])
     np.testing.assert_array_equal(made["table_2", *key], [np.zeros_like(right[1]), right[1]])
 
 
 def test_images_say_what_the_accuracies_say(project):
     frame = tiny.EXHIBIT.read(project.store, PROFILE, tiny.SEEDS)
-    for (_, _, setting, sparsity, metric), correct in verdicts._images(PROFILE, project.store, [frame]).items():
+    for (*_, setting, sparsity, metric), correct in verdicts._images(PROFILE, project.store, [frame]).items():
         rows = frame[(frame.setting == setting) & (frame.sparsity_percent == sparsity) & (frame.metric == metric)]
         np.testing.assert_allclose(100 * correct.mean(1), rows.sort_values("seed").value, atol=1e-4)
 

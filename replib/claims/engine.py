@@ -19,7 +19,7 @@ import pandas as pd
 from replib.claims import resample
 from replib.claims.conditions import Condition, all_hold
 from replib.claims.predicates import PAPERS, Predicate, predicate
-from replib.claims.table import Cell, MissingResult, NotTestable, Sample, Table
+from replib.claims.table import Cell, MissingResult, NotTestable, Sample, Table, parse_variant
 from replib.spec import SpecError, choose
 
 SCOPES = ("stand-in", "same data reduced", "paper scale", "exact")  # weakest first
@@ -294,20 +294,19 @@ def _bound(c: Condition) -> str:
 
 
 def match_images(sample: Sample, images: Mapping[tuple, np.ndarray] | None) -> dict[Cell, np.ndarray]:
-    """Per-image results by cell. Keys are (setting, sparsity, metric), optionally preceded by the data set, or by
-    exhibit and data set.
+    """Per-image results by cell. Keys are (setting, sparsity, metric), or (exhibit, data set, variant) before these three.
 
     Raises :class:`SpecError` for a key of another shape.
     """
     out: dict[Cell, np.ndarray] = {}
     for name, correct in (images or {}).items():
-        if len(name) not in (3, 4, 5):
-            raise SpecError(f"images has the key {name!r}; use (setting, sparsity, metric) or put the data set before it.")
+        if len(name) not in (3, 6):
+            raise SpecError(f"images has the key {name!r}; use (setting, sparsity, metric) or put exhibit, data set and variant before it.")
         setting, sparsity, metric = name[-3:]
         level = None if sparsity is None else round(float(sparsity), 2)
+        where = (name[0], name[1], parse_variant(name[2])) if len(name) == 6 else None
         for cell in sample.index.get((setting, metric), ()):
-            fits = cell.sparsity == level and (len(name) < 4 or cell.dataset == name[-4]) and (len(name) < 5 or cell.exhibit == name[0])
-            if fits:
+            if cell.sparsity == level and where in (None, (cell.exhibit, cell.dataset, cell.variant)):
                 out[cell] = np.asarray(correct)
     return out
 

@@ -59,8 +59,8 @@ def bootstrap(
     """Replicates of each cell with seeds drawn with replacement and, where per-image results are known, test images
     too.
 
-    `images[cell]` is (seeds of the sample, N) booleans, `clusters[dataset]` (N,) the source of each image: whole
-    sources are drawn.
+    `images[cell]` is (seeds of the sample, N) booleans, `clusters[dataset]` the source of each image, of which dear
+    attacks take the first N: whole sources are drawn.
     """
     seeds = list(seeds)
     weight = rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=replicates) / len(seeds)
@@ -72,7 +72,7 @@ def bootstrap(
     def image_weight(cell: Cell, n: int) -> np.ndarray:
         place = (cell.dataset, n)
         if place not in draws:
-            group = np.arange(n) if not clusters or cell.dataset not in clusters else np.asarray(clusters[cell.dataset])
+            group = np.arange(n) if not clusters or cell.dataset not in clusters else np.asarray(clusters[cell.dataset])[:n]
             if len(group) != n:
                 raise SpecError(f"clusters of {cell.dataset} name {len(group)} images, not the {n} tested; give one each.")
             _, group = np.unique(group, return_inverse=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -34,6 +36,23 @@ def printed(r: Results, *tables: str) -> pd.DataFrame:
     rows = pd.concat([reported(f"{paper}/{name}") for name in tables], ignore_index=True)
     same = rows[rows.dataset.isin(r.frame.dataset.unique()) & rows.architecture.isin(r.frame.architecture.unique())]
     return same.drop_duplicates(["sparsity_percent", "setting", "metric"])
+
+
+def errata(id: str) -> HTML:
+    """What does not add up in the printed numbers of an exhibit, from results/reported/errata.csv; nothing if nothing was found."""
+    paper, _, name = id.partition("/")
+    found = pd.read_csv(project_root() / "results" / "reported" / "errata.csv")
+    mine = found[(found.paper == paper) & found["where"].map(lambda where: name in exhibits_named(where))]
+    if mine.empty:
+        return HTML("")
+    lines = (f"<li>{escape(e.where)}: printed is {escape(e.printed)}; {escape(e.recomputed_or_note)}.</li>" for e in mine.itertuples())
+    return HTML(f"<div class='errata'><p><strong>In the printed numbers:</strong></p><ul>{''.join(lines)}</ul></div>")
+
+
+def exhibits_named(text: str) -> set[str]:
+    """The exhibits that a sentence names: "Tables 3 and A12, CIFAR-100" gives {"table_3", "table_a12"}."""
+    found = re.findall(r"(Table|Figure)s? (A?\d+(?:(?:, | and )A?\d+\b)*)", text)
+    return {f"{kind}_{n}".lower() for kind, names in found for n in re.split(", | and ", names)}
 
 
 def tasks(r: Results) -> list[Task]:

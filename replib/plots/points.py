@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from replib.plots.style import look
+from replib.plots.tables import variant_words
 
 FEW = 6  # up to so many seeds, points have room to be large
 PANELS = {
@@ -18,50 +21,71 @@ PANELS = {
     "robust_generalization_gap": "robust gap, train\nminus test (points)",
 }
 CAPTION = (
-    "Robust accuracy at the final epoch, its drop from the best epoch, and the robust generalization gap of every setting of Table 1, "
-    "one point a seed (side by side only so that all can be seen), a bar at the mean; the dash-dotted line is the dense mean."
+    "Robust accuracy at the final epoch, its drop from the best epoch, and the robust generalization gap of every row, one point a seed "
+    "(side by side only so that all can be seen), a bar at the mean; the dash-dotted line is the dense mean."
 )
-
 ALT = (
-    "Grid of point plots, sparsities side by side: final robust accuracy, its drop from the best epoch and the robust generalization gap "
-    "for ten sparse settings, one point a seed, with the dense mean as a line."
+    "Grid of point plots: final robust accuracy, its drop from the best epoch and the robust generalization gap in rows, one point a seed "
+    "for every row of the table, with the dense mean as a line."
 )
 
 
-def strip(frame: pd.DataFrame, metric: str, sparsity: float, ax: Axes | None = None) -> Axes:
-    """Seeds of each setting at one sparsity as points over its name, side by side in their order, with the mean as a bar and dense as a
-    labelled line.
-    """
+def strip(runs: pd.DataFrame, dense: float | None = None, by: str = "setting", ax: Axes | None = None) -> Axes:
+    """Seeds as points over the names in column `by`, side by side in their order, with the mean as a bar and `dense` as a labelled line."""
     ax = ax or plt.gca()
-    chosen = frame[(frame.metric == metric) & (frame.sparsity_percent == sparsity)]
-    for i, (setting, runs) in enumerate(chosen.groupby("setting", sort=False)):
-        style = look(setting)
-        few = len(runs) <= FEW
-        places = i + (0.14 if few else 0.28) * np.linspace(-1, 1, len(runs)) if len(runs) > 1 else [i]
+    names = []
+    for i, (name, mine) in enumerate(runs.groupby(by, sort=False)):
+        style = look(mine.setting.iloc[0])
+        few = len(mine) <= FEW
+        places = i + (0.14 if few else 0.28) * np.linspace(-1, 1, len(mine)) if len(mine) > 1 else [i]
         drawn = {"alpha": 0.8, "markersize": 7.5 if few else 5.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
-        ax.plot(places, runs.value, style.marker, color=style.colour, label=setting, **drawn)
-        mean = ax.plot([i - 0.4, i + 0.4], [runs.value.mean()] * 2, color=style.colour, linewidth=2.4, solid_capstyle="butt")
+        ax.plot(places, mine.value, style.marker, color=style.colour, label=name, **drawn)
+        mean = ax.plot([i - 0.4, i + 0.4], [mine.value.mean()] * 2, color=style.colour, linewidth=2.4, solid_capstyle="butt")
         plt.setp(mean, path_effects=[withStroke(linewidth=4.4, foreground="white")])
-    dense = frame[(frame.metric == metric) & (frame.setting == "Baseline")].value.mean()
-    ax.axhline(dense, color=look("Baseline").colour, linestyle=look("Baseline").dash, linewidth=1)
-    ax.annotate("dense", (1, dense), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
-    names = [look(s).label for s in chosen.setting.drop_duplicates()]
+        names.append(style.label if by == "setting" else variant_words(name)[1])
+    if dense is not None:
+        ax.axhline(dense, color=look("Baseline").colour, linestyle=look("Baseline").dash, linewidth=1)
+        drawn = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "fontsize": 9}
+        ax.annotate("dense", (1, dense), xytext=(3, 0), **drawn)
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.6, len(names) - 0.4)
     return ax
 
 
-def settings(frame: pd.DataFrame) -> Figure:
-    """A grid: metrics in rows, sparsities in columns."""
-    sparsities = sorted(s for s in frame.sparsity_percent.unique() if s > 0)
+def settings(frame: pd.DataFrame, panels: Mapping[str, str] = PANELS) -> Figure:
+    """A grid: metrics in rows; data sets, networks, attacks and sparsities in columns, as far as they differ.
+
+    Where one setting has several variants, as in the ablations, the variants stand side by side in one panel.
+    """
+    sparse = frame[frame.setting != "Baseline"]
+    by = "variant" if sparse.setting.nunique() == 1 and sparse.variant.nunique() > 1 else "setting"
+    apart = [c for c in ("dataset", "architecture", "variant", "sparsity_percent") if c != by]
+    columns = list(sparse.groupby(apart, sort=False))
+    most = max(part[by].nunique() for _, part in columns)
     figure, axes = plt.subplots(
-        len(PANELS), len(sparsities), figsize=(4.6 * len(sparsities), 2.1 * len(PANELS) + 1), sharex="col", sharey="row",
+        len(panels), len(columns), figsize=(max(2.6, 0.46 * most) * len(columns) + 0.6, 2.1 * len(panels) + 1), sharex="col", sharey="row",
         squeeze=False, constrained_layout=True,
     )  # fmt: skip
-    for row, (metric, name) in zip(axes, PANELS.items(), strict=True):
-        for ax, sparsity in zip(row, sparsities, strict=True):
-            strip(frame, metric, sparsity, ax)
+    for row, (metric, name) in zip(axes, panels.items(), strict=True):
+        for ax, (_, part) in zip(row, columns, strict=True):
+            strip(part[part.metric == metric], _dense(frame, part, metric), by, ax)
         row[0].set_ylabel(name)
-    for ax, sparsity in zip(axes[0], sparsities, strict=True):
-        ax.set_title(f"{sparsity:g} % sparsity", fontsize=10)
+    differs = [c for c in apart if sparse[c].nunique() > 1 or c == "sparsity_percent"]
+    for ax, (_, part) in zip(axes[0], columns, strict=True):
+        ax.set_title("\n".join(_words(c, part[c].iloc[0]) for c in differs), fontsize=10)
     return figure
+
+
+def _dense(frame: pd.DataFrame, part: pd.DataFrame, metric: str) -> float | None:
+    """Mean of the dense network at the place of `part`; None where there is none."""
+    same = (frame.setting == "Baseline") & (frame.metric == metric)
+    for column in ("dataset", "architecture"):
+        same &= frame[column] == part[column].iloc[0]
+    same &= frame.variant.isin(("", part.variant.iloc[0]))
+    return float(frame[same].value.mean()) if same.any() else None
+
+
+def _words(column: str, value: object) -> str:
+    if column == "sparsity_percent":
+        return f"{value:g} % sparsity"
+    return variant_words(str(value))[1] if column == "variant" else str(value)

@@ -27,6 +27,7 @@ SHORT = {
     "final_density_percent": "own weights left, %",
 }
 ROW = ["sparsity_percent", "setting"]
+PLACE = ["dataset", "architecture", "variant"]
 NAMES = {"Baseline": "Baseline (dense)"}  # where a row's printed name does not say what it is
 
 
@@ -35,19 +36,74 @@ def number(value: float, decimals: int = 1, sign: str = "") -> str:
     return "" if pd.isna(value) else f"{round(value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
 
 
+def row_columns(frame: pd.DataFrame) -> list[str]:
+    """What tells the rows of a table apart: sparsity and setting, before them data set, network and variant where these differ."""
+    return [c for c in PLACE if c in frame and frame[c].nunique() > 1] + ROW
+
+
+def variant_words(variant: str) -> tuple[str, str]:
+    """Name and value of a variant for people: "attack=CW-Attack" is ("attack", "CW-Attack")."""
+    name, _, value = variant.partition("=")
+    return name.replace("_", " "), value
+
+
+def _ordered(ours: pd.MultiIndex, theirs: pd.MultiIndex) -> pd.MultiIndex:
+    """Our order, unless the paper has rows that we have not: then the paper's, with what is ours alone at the end."""
+    return ours if theirs.isin(ours).all() else theirs.append(ours[~ours.isin(theirs)])
+
+
 def beside(ours: pd.DataFrame, printed: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY) -> pd.DataFrame:
     """One line a row and metric: our mean, standard deviation (n - 1) and number of seeds, the printed number, and the difference.
 
-    Rows keep our order; a row that only one side has keeps blanks on the other. Columns: sparsity_percent, setting, metric, ours, sd, n,
+    A row that only one side has keeps blanks on the other. Columns: what tells rows apart (see :func:`row_columns`), metric, ours, sd, n,
     printed, difference.
     """
-    chosen = ours[ours.metric.isin(metrics)]
-    stats = chosen.groupby([*ROW, "metric"], sort=False).value.agg(ours="mean", sd="std", n="count").reset_index()
+    if not printed.empty:
+        printed = printed.assign(variant=printed.variant.fillna(""))
+    rows = row_columns(pd.concat([ours, printed]))
+    stats = ours[ours.metric.isin(metrics)].groupby([*rows, "metric"], sort=False).value.agg(ours="mean", sd="std", n="count")
     if printed.empty:
-        return stats.assign(printed=float("nan"), difference=float("nan"))
-    theirs = printed[printed.metric.isin(metrics)].rename(columns={"value": "printed"})[[*ROW, "metric", "printed"]]
-    table = stats.merge(theirs, on=[*ROW, "metric"], how="left", validate="1:1")
+        return stats.reset_index().assign(printed=float("nan"), difference=float("nan"))
+    theirs = printed[printed.metric.isin(metrics)].set_index([*rows, "metric"]).value.rename("printed")
+    table = stats.join(theirs, how="outer", validate="1:1").reindex(_ordered(stats.index, theirs.index)).reset_index()
     return table.assign(difference=table.ours - table.printed)
+
+
+def blocks(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The parts that a long table is shown in: one a data set, network and attack, each with its name; one without a name if that is all.
+
+    Where the rows are the variants of one setting, as in the ablations, these are no parts of their own.
+    """
+    one = table.setting.nunique() == 1
+    by = [c for c in row_columns(table) if c not in ROW and not (c == "variant" and one)]
+    if not by:
+        return [("", table)]
+    parts = []
+    for values, part in table.groupby(by, sort=False):
+        words = [": ".join(variant_words(v)) if c == "variant" else v for c, v in zip(by, values, strict=True)]
+        parts.append((", ".join(words), part.drop(columns=by)))
+    return parts
+
+
+def _shown(grid: pd.DataFrame) -> pd.DataFrame:
+    """Index columns for people: sparsity in percent, "Baseline (dense)", the variant under its own name."""
+    grid = grid.reset_index()
+    grid.columns.name = None
+    if "variant" in grid:
+        name = variant_words(grid.variant.iloc[0])[0]
+        grid = grid.assign(variant=grid.variant.map(lambda v: variant_words(v)[1])).rename(columns={"variant": name})
+    grid["setting"] = grid.setting.replace(NAMES)
+    return grid.assign(sparsity_percent=grid.sparsity_percent.map("{:g} %".format)).rename(columns={"sparsity_percent": "sparsity"})
+
+
+def _by_setting(parts: list[tuple[str, pd.DataFrame]], decimals: int = 1) -> HTML:
+    """Tables of the site one below the other, each under its name; their first two columns stay in view."""
+    found = []
+    for name, grid in parts:
+        title = f"<p><strong>{name}</strong></p>" if name else ""
+        text = grid.to_html(index=False, escape=False, border=0, na_rep="", float_format=lambda v: number(v, decimals))
+        found.append(f"{title}<div class='replib-table by-setting'>{text}</div>")
+    return HTML("".join(found))
 
 
 def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int = 1) -> HTML:
@@ -59,37 +115,48 @@ def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int
     def cell(row: pd.Series) -> str:
         sd = "" if pd.isna(row.sd) else f" <small>± {row.sd:.{decimals}f}</small>"
         printed = "" if pd.isna(row.printed) else f"<br><span class='printed'>{number(row.printed, 2)}</span>"
-        return f"{number(row.ours, decimals)}{sd}{printed}"
+        return f"{number(row.ours, decimals) or '–'}{sd}{printed}"
 
-    cells = table.assign(cell=table.apply(cell, axis=1))
-    order = cells[ROW].drop_duplicates()
-    grid = cells.pivot(index=ROW, columns="metric", values="cell").reindex(pd.MultiIndex.from_frame(order)).fillna("")
-    grid = grid[[m for m in metrics if m in grid]].rename(columns=SHORT).reset_index()
-    grid.columns.name = None
-    grid.insert(0, "sparsity", grid.pop("sparsity_percent").map(lambda s: f"{s:g} %"))
-    grid["setting"] = grid.setting.replace(NAMES)
-    return HTML(f"<div class='replib-table by-setting'>{grid.to_html(index=False, escape=False, border=0)}</div>")
+    def laid_out(part: pd.DataFrame) -> pd.DataFrame:
+        rows = [c for c in row_columns(part) if c in part]
+        cells = part.assign(cell=part.apply(cell, axis=1))
+        order = pd.MultiIndex.from_frame(cells[rows].drop_duplicates())
+        grid = cells.pivot(index=rows, columns="metric", values="cell").reindex(order).fillna("")
+        return _shown(grid[[m for m in metrics if m in grid]].rename(columns=SHORT))
+
+    return _by_setting([(name, laid_out(part)) for name, part in blocks(table)])
 
 
 def costs(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
-    """FLOPs of each row as a share of dense, by both accountings, beside the share that the printed numbers give.
+    """FLOPs of each row as a share of the dense row's, by both accountings, beside the share that the printed numbers give.
 
-    Columns: sparsity_percent, setting, and for training and inference: exact %, as the paper counts %, printed %; own weights left, %.
+    Columns: what tells rows apart, and for training and inference: exact %, as the paper counts %, printed %; own weights left, %.
     """
-    mean = frame.groupby([*ROW, "metric"], sort=False).value.mean().unstack("metric")
-    dense = mean.loc[(0.0, "Baseline")]
+    rows = row_columns(frame)
+    place = [c for c in rows if c not in (*ROW, "variant")]
+    mean = frame.groupby([*rows, "metric"], sort=False).value.mean().unstack("metric")
     out = pd.DataFrame(index=mean.index)
     for what, unit in (("training", "e17"), ("inference", "e9")):
-        out[f"{what}, exact %"] = 100 * mean[f"{what}_flops_exact_{unit}"] / dense[f"{what}_flops_exact_{unit}"]
-        out[f"{what}, paper's count %"] = 100 * mean[f"{what}_flops_{unit}"] / dense[f"{what}_flops_{unit}"]
-        if not printed.empty:
-            theirs = printed[printed.metric == f"{what}_flops_{unit}"].set_index(ROW).value
-            out[f"{what}, printed %"] = 100 * theirs.reindex(mean.index) / theirs[(0.0, "Baseline")]
+        out[f"{what}, exact %"] = _share(mean[f"{what}_flops_exact_{unit}"], place)
+        out[f"{what}, paper's count %"] = _share(mean[f"{what}_flops_{unit}"], place)
+        theirs = printed[printed.metric == f"{what}_flops_{unit}"] if not printed.empty else printed
+        if not theirs.empty:
+            known = theirs.assign(variant=theirs.variant.fillna("")).set_index(rows).value
+            out[f"{what}, printed %"] = _share(known, place).reindex(mean.index)
     out["own weights left, %"] = mean["final_density_percent"]
     out["peak memory, MiB"] = mean["peak_memory_mib"]
     out["seconds a run"] = mean["train_seconds"]
-    order = frame[ROW].drop_duplicates()
+    order = frame[rows].drop_duplicates()
     return out.reindex(pd.MultiIndex.from_frame(order)).reset_index()
+
+
+def _share(values: pd.Series, place: list[str]) -> pd.Series:
+    """Percent of the dense row's value at the same place (data set, network)."""
+    dense = values.xs("Baseline", level="setting").groupby(level=place).first() if place else values.xs("Baseline", level="setting").iloc[0]
+    if not place:
+        return 100 * values / dense
+    at = values.index.droplevel([n for n in values.index.names if n not in place])
+    return 100 * values / dense.reindex(at).to_numpy()
 
 
 def html(table: pd.DataFrame, decimals: int = 1, kind: str = "") -> HTML:
@@ -120,8 +187,7 @@ def paired(controls: pd.DataFrame, full: pd.DataFrame, metrics: tuple[str, ...] 
 def costs_html(result: object, printed: pd.DataFrame) -> HTML:
     """`costs` of an exhibit as a table of the site."""
     table = costs(result.frame, printed)
-    words = {"sparsity_percent": table.sparsity_percent.map("{:g} %".format), "setting": table.setting.replace(NAMES)}
-    return html(table.assign(**words).rename(columns={"sparsity_percent": "sparsity"}), kind="by-setting")
+    return _by_setting([(name, _shown(part.set_index(row_columns(part)))) for name, part in blocks(table)])
 
 
 def runs(result: object) -> HTML:
@@ -132,13 +198,8 @@ def runs(result: object) -> HTML:
         base = f"../../results/{result.profile.name}/{name}"
         links = " · ".join(f"<a href='{base}/{file}'>{file}</a>" for file in ("spec.json", "metrics.csv", "summaries.jsonl"))
         published = (project_root() / "results" / result.profile.name / name).is_dir()
-        lines.append(
-            {
-                "sparsity": f"{row.sparsity_percent:g} %",
-                "setting": row.setting,
-                "run": f"<code>{name}</code>",
-                "files": links if published else "in the working store only",
-            }
-        )
-    body = pd.DataFrame(lines).to_html(index=False, border=0, escape=False)
+        what = {"run": f"<code>{name}</code>", "files": links if published else "in the working store only"}
+        lines.append(row.labels() | what)
+    table = pd.DataFrame(lines).drop_duplicates("run" if len({line["variant"] for line in lines}) == 1 else None)
+    body = _shown(table.set_index(row_columns(table))[["run", "files"]]).to_html(index=False, border=0, escape=False)
     return HTML(f"<details><summary>The run behind each row</summary><div class='replib-table'>{body}</div></details>")

@@ -92,9 +92,12 @@ def steps_between(recipe: Recipe) -> dict[int, int | None]:
     """
     total = -(-(recipe.data.n_train or recipe.data.role.n_train) // recipe.batch) * recipe.epochs
     found: dict[int, int | None] = {}
-    for n in sorted(INTERVALS, key=lambda n: n != 2000):  # the paper's own choice is kept before others that collide with it
+    for n in sorted(INTERVALS, key=lambda n: n != 2000):  # the default first: every Flying Bird has it, and others may collide with it
         steps = total * n / ITERATIONS
-        found[n] = round(steps) if steps >= 1 and round(steps) not in found.values() else None
+        if n == 2000:
+            found[n] = max(1, round(steps))
+        else:
+            found[n] = round(steps) if steps >= 1 and round(steps) not in found.values() else None
     return {n: found[n] for n in INTERVALS}
 
 

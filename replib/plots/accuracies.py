@@ -1,0 +1,30 @@
+"""The parts of a page that shows a table of accuracies. Pages that differ only in data, network and sparsity differ only in their words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from replib.experiments.registry import Results, reported
+from replib.plots import facts, points, save, tables
+from replib.plots.card import card
+
+
+def table(r: Results) -> tuple[Any, ...]:
+    """The table as the paper lays it out, with the printed numbers, its data, the runs behind it, and what is wrong with the printed one."""
+    numbers = tables.beside(r.frame, reported(r.exhibit.id))
+    return tables.wide(numbers), save(r, table=numbers), tables.runs(r), facts.errata(r.exhibit.id)
+
+
+def seeds(r: Results, dataset: str | None = None) -> tuple[Any, ...]:
+    """Every seed of every row as a point, and the data; of one data set where a page has too many panels for one figure."""
+    frame = r.frame if dataset is None else r.frame[r.frame.dataset == dataset]
+    name = "seeds" if dataset is None else f"seeds_{dataset.lower().replace('-', '')}"
+    figure = points.settings(frame)
+    links = save(r, figure=figure, table=frame, name=name)
+    return card(figure, points.ALT, f"{points.CAPTION} {facts.seeds(r)}"), links
+
+
+def costs(r: Results) -> tuple[Any, ...]:
+    """Operations of every row as a share of the dense one's, by both accountings, and the data."""
+    printed = reported(r.exhibit.id)
+    return tables.costs_html(r, printed), save(r, table=tables.costs(r.frame, printed), name="costs")
