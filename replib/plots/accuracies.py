@@ -10,7 +10,7 @@ from replib.plots.card import card
 
 
 def table(r: Results) -> tuple[Any, ...]:
-    """The table as the paper lays it out, with the printed numbers, its data, the runs behind it, and what is wrong with the printed one."""
+    """The table as the paper lays it out beside the printed numbers, its data, the runs behind it, and the errata of the printed one."""
     numbers = tables.beside(r.frame, reported(r.exhibit.id))
     return tables.wide(numbers), save(r, table=numbers), tables.runs(r), facts.errata(r.exhibit.id)
 
@@ -28,3 +28,17 @@ def costs(r: Results) -> tuple[Any, ...]:
     """Operations of every row as a share of the dense one's, by both accountings, and the data."""
     printed = reported(r.exhibit.id)
     return tables.costs_html(r, printed), save(r, table=tables.costs(r.frame, printed), name="costs")
+
+
+def against_cost(r: Results) -> tuple[Any, ...]:
+    """Final robust accuracy of every row against counted operations and against measured time, and the data."""
+    figure = points.against_cost(r.frame)
+    links = save(r, figure=figure, table=points.cost_points(r.frame), name="against_cost")
+    alt = (
+        "Two scatter plots: final robust accuracy against training operations and against processor seconds, one point a seed, by setting."
+    )
+    caption = (
+        "Cost of training, with that of the search or of the dense network that a method needs. Small points are seeds, large ones means; "
+        "costs are on a logarithmic scale."
+    )
+    return card(figure, alt, f"{caption} {facts.seeds(r)}"), links

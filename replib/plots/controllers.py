@@ -65,8 +65,15 @@ def _bird(r: Results, search: Any, density: float) -> dict[str, Any]:
 def alive(r: Results) -> HTML:
     """Two tables: by sparsity, the first mask distance beside the threshold, and how often triggers fire beside shuffled signals."""
     birds, plus = [], []
-    for row in r.exhibit.rows(r.profile):
-        level = {"sparsity": f"{row.sparsity_percent:g} %"}
+    rows = r.exhibit.rows(r.profile)
+    names = {"dataset": "data set", "architecture": "network", "variant": "variant"}
+    apart = [c for c in names if len({row.labels()[c] for row in rows}) > 1]
+    seen = set()
+    for row in rows:
+        level = {names[c]: row.labels()[c] for c in apart} | {"sparsity": f"{row.sparsity_percent:g} %"}
+        if (row.run, row.setting) in seen:  # one run under several attacks is one controller
+            continue
+        seen.add((row.run, row.setting))
         if "search" in row.costs:
             birds.append(level | _bird(r, row.costs["search"], round(1 - row.sparsity_percent / 100, 6)))
         if isinstance(row.run.method, FlyingBirdPlus):

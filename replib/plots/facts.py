@@ -26,8 +26,9 @@ def seeds(r: Results) -> str:
 
 def header(r: Results) -> str:
     """One line: profile, what the data are, seeds."""
-    data = r.profile.recipe(r.frame.dataset.iloc[0], r.frame.architecture.iloc[0]).data
-    return f"Profile {r.profile.label} (data: {data.name.replace('_', ' ')}; scope: {r.profile.scope}): {seeds(r)}"
+    places = r.frame[["dataset", "architecture"]].drop_duplicates().itertuples(index=False)
+    data = dict.fromkeys(r.profile.recipe(*place).data.name.replace("_", " ") for place in places)
+    return f"Profile {r.profile.label} (data: {', '.join(data)}; scope: {r.profile.scope}): {seeds(r)}"
 
 
 def printed(r: Results, *tables: str) -> pd.DataFrame:

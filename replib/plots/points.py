@@ -89,3 +89,33 @@ def _words(column: str, value: object) -> str:
     if column == "sparsity_percent":
         return f"{value:g} % sparsity"
     return variant_words(str(value))[1] if column == "variant" else str(value)
+
+
+COSTS = {"training_flops_exact_e17": "training operations (share of dense)", "processor_seconds": "training time (processor seconds)"}
+
+
+def cost_points(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line a row and seed: sparsity_percent, setting, seed, robust accuracy, and the columns of :data:`COSTS`."""
+    chosen = frame[frame.metric.isin(("robust_accuracy_final", *COSTS))]
+    table = chosen.pivot(index=["sparsity_percent", "setting", "seed"], columns="metric", values="value").reset_index()
+    flops = "training_flops_exact_e17"
+    dense = table[table.setting == "Baseline"].set_index("seed")[flops]
+    order = {name: n for n, name in enumerate(frame.setting.drop_duplicates())}
+    return table.assign(**{flops: table[flops] / table.seed.map(dense)}).sort_values(["setting", "seed"], key=lambda c: c.replace(order))
+
+
+def against_cost(frame: pd.DataFrame) -> Figure:
+    """Final robust accuracy against two measures of cost, small points for seeds and a large one for their mean; the legend beside."""
+    figure, axes = plt.subplots(1, len(COSTS), figsize=(9.6, 3.9), sharey=True, layout="constrained")
+    data = cost_points(frame)
+    for ax, (cost, name) in zip(axes, COSTS.items(), strict=True):
+        for setting, mine in data.groupby("setting", sort=False):
+            style = look(setting)
+            drawn = {"color": style.colour, "marker": style.marker, "edgecolors": "white"}
+            ax.scatter(mine[cost], mine.robust_accuracy_final, s=22, alpha=0.6, linewidths=0.4, **drawn)
+            ax.scatter(mine[cost].mean(), mine.robust_accuracy_final.mean(), s=110, linewidths=0.8, label=style.label, **drawn)
+        ax.set_xscale("log")
+        ax.set_xlabel(name)
+    axes[0].set_ylabel("robust accuracy, final (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    return figure

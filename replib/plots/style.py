@@ -29,6 +29,13 @@ STYLE: dict[str, Look] = {
     "Robust Bird": Look("#e69f00", "o"),
     "Flying Bird": Look("#0072b2", "P"),
     "Flying Bird+": Look("#d55e00", "X"),
+    "Fast AT": Look("#009e73", "d"),
+    "Fast AT, Flying Bird+": Look("#66c2a4", "*"),
+    "Free AT": Look("#882255", "H"),
+    "Free AT, Flying Bird+": Look("#cc79a7", "8"),
+    "SGD tickets": Look("#e69f00", "o"),
+    "Fast AT tickets": Look("#009e73", "d"),
+    "PGD-10 tickets": Look("#aa4499", "s"),
 }
 CHANCE = "#999999"
 

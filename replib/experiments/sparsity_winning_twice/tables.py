@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pandas as pd
+
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.profiles import Profile, Recipe
 from replib.experiments.rows import Row
@@ -99,6 +101,13 @@ def steps_between(recipe: Recipe) -> dict[int, int | None]:
         else:
             found[n] = round(steps) if steps >= 1 and round(steps) not in found.values() else None
     return {n: found[n] for n in INTERVALS}
+
+
+def represented(p: Profile) -> pd.DataFrame:
+    """Which of Table 5's intervals the runs of a profile can have: iterations of the paper, steps here, and why not."""
+    found = steps_between(p.recipe(*CIFAR10)).items()
+    words = {None: "not representable: less than one step, or as many steps as another interval"}
+    return pd.DataFrame([{"iterations in the paper": n, "steps here": words.get(steps, f"{steps}")} for n, steps in found])
 
 
 def table_5(p: Profile) -> list[Row]:
