@@ -44,6 +44,7 @@ JOBS: dict[str, T.Train] = {
     ),
     "averaged": RECIPE.pgd_at(epochs=EPOCHS, ticket=TICKET, average=T.Average(0.3)),
     "Fast AT": FAST,
+    "Free AT": RECIPE.free_at(epochs=EPOCHS),
     "Adam, hidden weights": RECIPE.pgd_at(epochs=EPOCHS, ticket=TICKET, optim=T.Adam(), masking="straight_through"),
 }
 

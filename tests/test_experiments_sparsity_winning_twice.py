@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import math
 
+import pytest
+import torch
+
+from replib.data import Data
 from replib.experiments.profiles import PROFILES
-from replib.experiments.sparsity_winning_twice import figure_1, figure_5, figure_a8, figure_a10
-from replib.experiments.sparsity_winning_twice.runs import CIFAR100
+from replib.experiments.registry import EXHIBITS, reported
+from replib.experiments.sparsity_winning_twice import attacks, figure_1, figure_5, figure_a8, figure_a10, tables
+from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100, PAPER, VGG10, WIDE, search, sparse
 from replib.experiments.sparsity_winning_twice.tables import table_1
+from replib.methods import FlyingBirdPlus, Quota
+from replib.models.build import build
+from replib.models.spec import weight_shapes
 from replib.spec import key
 from replib.training.schedule import plateau_start, rate
 
@@ -63,3 +71,89 @@ def test_quotas_of_figure_a10_are_the_published_ones_of_the_full_network():
     assert kept["fc.weight"] / 5120 == pytest.approx(0.9812, abs=5e-4)
     for name in ("Uniform", "ERK", "IGQ"):
         assert sum(counts[name][0].values()) == round(0.2 * 11_164_352)
+
+
+# ---- tables -------------------------------------------------------------------------------------------------------------------------
+PRINTED = ("1", "2", "3", "4", "5", "a6", "a7", "a8", *(f"a{n}" for n in range(9, 18)))
+UNREAD = {("table_a13", 40.0, "Flying Bird")}  # a row that the supplied text lacks
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_tables_have_the_printed_rows_in_the_printed_order(name):
+    id = f"{PAPER}/table_{name}"
+    printed = reported(id).fillna({"variant": ""})
+    columns = ["dataset", "architecture", "sparsity_percent", "setting", "variant"]
+    wanted = [tuple(row) for row in printed[columns].drop_duplicates().itertuples(index=False)]
+    rows = EXHIBITS[id].rows(PROFILES["paper"])
+    ours = [(r.dataset, r.architecture, r.sparsity_percent, r.setting, r.variant) for r in rows]
+    extra = [r for r in ours if r not in wanted]
+    assert all("robust unseen" in r[4] or "in the ball" in r[4] or (f"table_{name}", r[2], r[3]) in UNREAD for r in extra)
+    assert sorted(map(str, (r for r in ours if r not in extra))) == sorted(map(str, wanted))
+    if name not in ("a7", "a8"):  # there the paper puts attacks side by side
+        assert [r for r in ours if r not in extra] == wanted
+
+
+def test_tables_share_their_runs():
+    p = PROFILES["laptop"]
+    runs = {name: {key(row.run) for row in EXHIBITS[f"{PAPER}/table_{name}"].rows(p)} for name in PRINTED}
+    assert len(runs["2"] & runs["1"]) == len(runs["2"] & runs["a11"]) == 4  # dense and the three proposals of each data set
+    assert len(runs["3"] & runs["a10"]) == len(runs["3"] & runs["a12"]) == 4
+    assert runs["a7"] == runs["a8"] <= runs["1"] | runs["a11"]
+    assert len(runs["4"] & runs["1"]) == len(runs["5"] & runs["1"]) == 1  # Flying Bird+ as it is
+    assert len(runs["a6"] & runs["a11"]) == 2  # dense, and SGD tickets at 90 %, which are Robust Bird's
+
+
+def test_intervals_are_shares_of_the_run_and_what_cannot_be_told_apart_is_left_out():
+    assert tables.steps_between(PROFILES["paper"].recipe(*CIFAR10)) == {n: n for n in tables.INTERVALS}
+    short = tables.steps_between(PROFILES["laptop"].recipe(*CIFAR10))
+    assert short[100] is None
+    told_apart = [steps for steps in short.values() if steps]
+    assert len(set(told_apart)) == len(told_apart) == len(tables.table_5(PROFILES["laptop"]))
+    methods = [row.run.method for row in tables.table_5(PROFILES["paper"])]
+    assert [round(70400 * m.interval) for m in methods] == list(tables.INTERVALS)
+    assert [m == FlyingBirdPlus() for m in methods] == [n == 2000 for n in tables.INTERVALS]
+
+
+def test_at_equal_density_every_method_waits_for_the_run_that_decides_it():
+    rows = tables.equal_density(PROFILES["laptop"])
+    decides = next(row.run for row in rows if row.setting == "Flying Bird+")
+    tickets = [row.run.ticket for row in rows if row.setting not in ("Baseline", "Flying Bird+")]
+    assert all(t.density == decides for t in tickets)
+    assert {r.setting for r in rows} > {f"{name} (shuffled)" for name in tables.CONTROLS}
+
+
+# ---- the paper's own settings -------------------------------------------------------------------------------------------------------
+def test_paper_runs_have_the_papers_hyper_parameters():
+    """Section 4 and appendix A3 of the paper; methods.md says where text and released code disagree."""
+    p = PROFILES["paper"]
+    dense = p.recipe(*CIFAR10).pgd_at()
+    attack = dense.loss.attack
+    assert (attack.eps, attack.steps, attack.step, attack.norm, attack.start, attack.bn) == (8 / 255, 10, 0.25, "linf", "random", "train")
+    assert (dense.epochs, dense.batch, dense.schedule.drops, dense.schedule.factor) == (200, 128, (0.5, 0.75), 0.1)
+    assert (dense.optim.lr, dense.optim.momentum, dense.optim.weight_decay) == (0.1, 0.9, 5e-4)
+    assert (dense.validate.steps, dense.validate.eps, dense.precision, dense.data) == (20, 8 / 255, "fp32", Data("cifar10"))
+    sizes = {n: sum(math.prod(s) for s in weight_shapes(p.recipe(*w).net, w_classes, (3, 32, 32)).values()) for n, w, w_classes in (
+        ("ResNet-18", CIFAR10, 10), ("VGG-16", VGG10, 10))}  # fmt: skip
+    assert sizes == {"ResNet-18": 11_164_352, "VGG-16": 14_715_584}
+    found = search(p.recipe(*CIFAR10), 0.2)
+    assert (found.epochs, found.method.tau, found.method.queue, found.method.relative) == (50, 0.1, 5, False)
+    plus = sparse(p.recipe(*CIFAR10), "Flying Bird+", 0.2)[0]
+    assert (plus.method.k_first, plus.method.delta_p, plus.method.delta_g, plus.method.t_start) == (0.5, 0.4, 0.05, 0.5)
+    assert plus.ticket.rule == Quota("igq")
+    assert key(sparse(p.recipe(*CIFAR10), "OMP", 0.2)[0].ticket.rule.run) == key(dense)
+    cyclic = p.recipe(*CIFAR10).fast_at()
+    assert (cyclic.loss.attack.step, cyclic.optim.lr, cyclic.schedule.peak) == (1.25, 0.2, 0.4)
+    cw, whole = (attacks.stronger(p, CIFAR10)[name] for name in ("CW-Attack", "Auto-Attack"))
+    assert (cw.search_steps, cw.c, cw.iterations, cw.lr) == (1, 0.1, 100, 0.01)
+    assert (whole.suite, whole.eps) == ("standard", 8 / 255)
+
+
+def test_the_wide_network_has_the_papers_number_of_parameters():
+    net = PROFILES["paper"].recipe(*WIDE).net
+    with torch.device("meta"):
+        model = build_module(net)
+    assert sum(p.numel() for p in model.parameters()) == 46_160_474
+
+
+def build_module(net):
+    return build(net, classes=10, shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.5,) * 3, generator=torch.Generator("cpu"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from replib.attacks.evaluate import evaluate
 from replib.data.load import Images, load
 from replib.experiments.jobs import RUN, execute
 from replib.experiments.profiles import SMOKE
-from replib.methods import FlyingBird, Magnitude, Quota, Random, Shuffled, Ticket, tickets
+from replib.methods import FlyingBird, FlyingBirdPlus, Magnitude, Quota, Random, Shuffled, Ticket, tickets
 from replib.models import Net
 from replib.models.build import prunable
 from replib.spec import Job, Pinned, ReplibError, SpecError, stream_seed, task
@@ -571,3 +572,46 @@ def test_a_pinned_ticket_and_pinned_teachers_are_those_of_their_seed(store):
     net = networks.fresh(run, SPLIT, 0)
     masks = networks.ticket_masks(store, task(TICKET, 2), net)
     assert all(torch.equal(weights[n] != 0, m) for n, m in masks.items())
+
+
+def test_free_training_takes_each_batch_several_times_in_a_row(store, monkeypatch):
+    seen, plain = [], loop.objective
+
+    def noted(*args):
+        minimise = plain(*args)
+
+        def step(model, x, y, rng):
+            seen.append(x.clone())
+            return minimise(model, x, y, rng)
+
+        return step
+
+    monkeypatch.setattr(loop, "objective", noted)
+    t = done(store, RECIPE.free_at(epochs=2))
+    again = RECIPE.free_replays
+    assert store.results(t)["steps"] == len(seen) == 2 * again * 2  # epochs, replays, batches
+    for first in range(0, len(seen), again):
+        assert all(torch.equal(seen[first], x) for x in seen[first + 1 : first + again])
+    assert not torch.equal(seen[0], seen[again])
+
+
+def test_a_ticket_can_have_the_density_that_another_run_ended_with(store):
+    prune = replace(TICKET, rule=Quota("igq"))
+    moving = quick(epochs=6, ticket=prune, method=FlyingBirdPlus(interval=1 / 12, window=1, t_start=0.0, frequency=1e-9, delta_g=0.0))
+    like = Ticket(RECIPE.data, RECIPE.net, moving, Random())
+    twin = Ticket(RECIPE.data, RECIPE.net, moving, Shuffled(like))
+    done(store, prune, moving, like, twin)
+    ended = store.results(task(moving, 0))["density"]
+    assert ended < TICKET.density
+    for ticket in (like, twin):
+        assert store.results(task(ticket, 0))["density"] == pytest.approx(ended, abs=1e-12)
+    assert store.results(task(twin, 0))["kept"] == store.results(task(like, 0))["kept"]
+
+
+def test_an_evaluation_of_the_first_images_only(store):
+    run = quick()
+    whole, part = (Evaluate(run, PGD(eps=0.1, steps=2), ("final/test",), images=n) for n in (None, 20))
+    done(store, run, whole, part)
+    bits = [store.arrays(task(e, 0))["correct/final/test"] for e in (whole, part)]
+    assert store.results(task(part, 0))["final/test"]["images"] == 20
+    assert list(np.unpackbits(bits[0])[:20]) == list(np.unpackbits(bits[1])[:20])

@@ -9,8 +9,8 @@ from torch import nn
 from replib.attacks import FGSM, PGD
 from replib.attacks.pgd import perturb
 from replib.spec import SpecError
-from replib.training import PGDAT, CleanAndAdversarial, CrossEntropy, Distill, FastAT, Slimming
-from replib.training.losses import attack_of, kd, objective
+from replib.training import PGDAT, CleanAndAdversarial, CrossEntropy, Distill, FastAT, FreeAT, Slimming
+from replib.training.losses import attack_of, kd, objective, replays
 from replib.training.spec import Loss
 
 ATTACK = PGD(eps=0.1, steps=3)
@@ -97,3 +97,25 @@ def test_slimming_adds_the_scales_of_batch_normalisation():
 def test_an_unknown_loss_is_refused():
     with pytest.raises(SpecError, match="not known"):
         objective(Loss(), {})
+
+
+def test_free_training_moves_the_perturbation_along_the_sign_of_its_gradient_and_carries_it():
+    m, memory, eps, x = net(), {}, 0.1, 0.3 + 0.4 * X  # no pixel is clipped
+    minimise, expected = objective(FreeAT(eps, 3), {}, memory), torch.zeros_like(x)
+    for _ in range(3):
+        value, logits = minimise(m, x, Y, g())
+        seen = (x + expected).requires_grad_()
+        z = m(seen)
+        assert torch.allclose(logits, z)
+        (gradient,) = torch.autograd.grad(ce(z, Y), seen)
+        m.zero_grad()
+        value.backward()
+        expected = (expected + eps * gradient.sign()).clamp(-eps, eps)
+        assert torch.allclose(memory["perturbation"], expected)
+    last = objective(FreeAT(eps, 3), {}, memory)(m, x[:5], Y[:5], g())[1]  # a short last batch takes the first rows
+    assert torch.allclose(last, m(x[:5] + expected[:5]))
+
+
+def test_free_training_counts_its_replays():
+    assert replays(FreeAT(0.1, 4)) == replays(Slimming(FreeAT(0.1, 4))) == 4
+    assert replays(CrossEntropy()) == 1
