@@ -143,8 +143,8 @@ def _named(key: str, exhibits: list[str] | None, profile: str, seeds: str | None
 
 @app.command("list", epilog="Example: replib list --json")
 def list_(as_json: Json = False) -> None:
-    """All exhibits of the four papers: id, title, kind, and whether it is implemented."""
-    from replib.root import printed_exhibits
+    """All exhibits of the four papers, and pages of our own: id, title, kind, and whether it is implemented."""
+    from replib.root import our_exhibits, printed_exhibits
 
     root = _root()
     rows = [
@@ -155,14 +155,15 @@ def list_(as_json: Json = False) -> None:
             "kind": row["kind"],
             "implemented": (root / "notebooks" / f"{id}.ipynb").exists(),
         }
-        for id, row in printed_exhibits(root).items()
+        for id, row in (printed_exhibits(root) | our_exhibits()).items()
     ]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
     for r in rows:
         typer.echo(f"{'*' if r['implemented'] else ' '} {r['id']:<48} {r['kind']:<10} {r['title'][:90]}")
-    typer.echo(f"* implemented: {sum(r['implemented'] for r in rows)} of {len(rows)}")
+    papers = [r for r in rows if r["kind"] not in ("ours", "theorem")]
+    typer.echo(f"* implemented: {sum(r['implemented'] for r in papers)} of the papers' {len(papers)} tables and figures")
 
 
 @app.command(epilog="Example: replib plan sparsity_winning_twice/table_1 -p paper --device cuda")

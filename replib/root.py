@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from pathlib import Path
 
 from replib.spec import ReplibError
@@ -27,3 +28,19 @@ def printed_exhibits(root: Path) -> dict[str, dict[str, str]]:
     """The papers' tables and figures by id: the rows of results/reported/exhibits.csv."""
     with open(root / "results" / "reported" / "exhibits.csv", newline="") as f:
         return {f"{row['paper']}/{row['exhibit'].lower().replace(' ', '_')}": row for row in csv.DictReader(f)}
+
+
+_A, _B, _D = "sparsity_winning_twice", "achieving_robustness_via_sparsity", "adversarial_winning_tickets"
+OUR_EXHIBITS = (
+    (_A, "Section A4.3", "ours", "Fast and free adversarial training combined with Flying Bird+, accuracy against cost."),
+    (_A, "Equal density", "ours", "Every method of Table 1 at the density that Flying Bird+ ends with, and shuffled twins."),
+    (_B, "Theorem 2", "theorem", "The product of layer norms bounds the local Lipschitz constant of a network."),
+    (_D, "Theorem 2", "theorem", "Networks with close mixed tangent kernels stay close under adversarial training."),
+)
+"""Pages that no table or figure of a paper has: paper, name, kind, what it shows."""
+
+
+def our_exhibits() -> dict[str, dict[str, str]]:
+    """:data:`OUR_EXHIBITS` by id, with the columns that :func:`printed_exhibits` has of them."""
+    rows = (dict(zip(("paper", "exhibit", "kind", "what_it_shows"), row, strict=True)) for row in OUR_EXHIBITS)
+    return {f"{row['paper']}/{re.sub('[ .]', '_', row['exhibit'].lower())}": row for row in rows}

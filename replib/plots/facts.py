@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
+from replib.claims import load_claims
 from replib.experiments.cost import human
 from replib.experiments.registry import Results, reported
 from replib.experiments.runner import closure
@@ -40,10 +41,15 @@ def printed(r: Results, *tables: str) -> pd.DataFrame:
 
 
 def errata(id: str) -> HTML:
-    """What does not add up in the printed numbers of an exhibit, from results/reported/errata.csv; nothing if nothing was found."""
+    """What does not add up in the printed numbers of an exhibit or in sentences of its claims; nothing if nothing was found.
+
+    From results/reported/errata.csv, whose places name tables, figures and claims.
+    """
     paper, _, name = id.partition("/")
     found = pd.read_csv(project_root() / "results" / "reported" / "errata.csv")
-    mine = found[(found.paper == paper) & found["where"].map(lambda where: name in exhibits_named(where))]
+    claims = [c.claim_id for c in load_claims() if id in c.exhibits]
+    here = found["where"].map(lambda where: name in exhibits_named(where) or any(f"({c})" in where for c in claims))
+    mine = found[(found.paper == paper) & here]
     if mine.empty:
         return HTML("")
     lines = (f"<li>{escape(e.where)}: printed is {escape(e.printed)}; {escape(e.recomputed_or_note)}.</li>" for e in mine.itertuples())

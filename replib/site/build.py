@@ -23,6 +23,7 @@ import yaml
 from replib.claims import verdicts
 from replib.data.roles import ROLES
 from replib.experiments import profiles
+from replib.root import our_exhibits, printed_exhibits
 from replib.site import pages, source
 from replib.spec import ReplibError, choose
 
@@ -128,31 +129,8 @@ def config(root: Path, profile: str) -> dict[str, Any]:
 
 
 def exhibit_rows(root: Path) -> list[dict[str, str]]:
-    """The rows of ``results/reported/exhibits.csv`` with their ``id``, and the two theorems that have a page of their
-    own.
-    """
-    rows = read_csv(root / "results/reported/exhibits.csv")
-    rows = [{**row, "id": pages.exhibit_id(row["paper"], row["exhibit"])} for row in rows]
-    theorems = (
-        (
-            "achieving_robustness_via_sparsity",
-            "The product of layer norms bounds the local Lipschitz constant of a network.",
-        ),
-        (
-            "adversarial_winning_tickets",
-            "Networks with close mixed tangent kernels stay close under adversarial training.",
-        ),
-    )
-    for paper, what in theorems:
-        rows.append(
-            {
-                "paper": paper,
-                "exhibit": "Theorem 2",
-                "kind": "theorem",
-                "what_it_shows": what,
-                "id": f"{paper}/theorem_2",
-            }
-        )
+    """The papers' tables and figures and the pages of our own, paper by paper, with their ``id``."""
+    rows = [{**row, "id": id} for id, row in (printed_exhibits(root) | our_exhibits()).items()]
     order = [p.name for p in pages.PAPERS]
     return sorted(rows, key=lambda row: order.index(row["paper"]))
 

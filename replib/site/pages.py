@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from replib.root import our_exhibits
 from replib.spec import ReplibError
 
 Record = Mapping[str, Any]
@@ -99,6 +100,8 @@ def exhibit_id(paper: str, exhibit: str) -> str:
 
 def exhibit_name(exhibit: str) -> str:
     """ "Figure A8" from ``sparsity_winning_twice/figure_a8`` (or from ``figure_a8``)."""
+    if exhibit in our_exhibits():
+        return our_exhibits()[exhibit]["exhibit"]
     return " ".join(w.upper() if re.fullmatch(r"a?\d+", w) else w.capitalize() for w in exhibit.split("/")[-1].split("_"))
 
 
