@@ -125,6 +125,21 @@ def _tasks(exhibits: list[str] | None, profile: str, seeds: str | None, changes:
     return closure([t for e in chosen for t in e.tasks(p, wanted)])
 
 
+def _by_exhibit(
+    exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None, seconds: dict[Task, float]
+) -> list[str]:
+    """One line an exhibit: its jobs, those that no exhibit before it has, and their estimated time. None for a single exhibit."""
+    from replib.experiments.cost import human
+
+    chosen, seen, lines = _chosen(exhibits), set(), []
+    for e in chosen if len(chosen) > 1 else ():
+        mine = set(_tasks([e.id], profile, seeds, changes))
+        new = mine - seen
+        seen |= mine
+        lines.append(f"{e.id:<44} {len(mine):>5} jobs, {len(new):>4} new: {human(sum(seconds[t] for t in new)):>8}")
+    return lines
+
+
 def _named(key: str, exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None) -> list[Task]:
     """The tasks of one job. Its name says what it is, so the profile is only where it is looked for first."""
     from replib.experiments.profiles import PROFILES
@@ -175,8 +190,11 @@ def plan(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """The job graph: key, seed, kind, parents, label and estimated seconds. Prices the paper profile before anything runs."""
-    from replib.experiments.cost import estimate, human
+    """The job graph: key, seed, kind, parents, label and estimated seconds. Prices the paper profile before anything runs.
+
+    A job that several exhibits share is made once: of several exhibits, the summary says how many jobs each adds to those before it.
+    """
+    from replib.experiments.cost import SPEED, estimate, human
     from replib.experiments.profiles import profile as get
     from replib.experiments.registry import evidence
     from replib.spec import parents
@@ -196,8 +214,12 @@ def plan(
         return
     for r in rows:
         typer.echo(f"{r['task']:<26} seed {r['seed']:<3} {human(r['seconds']):>8}  {r['label']}")
-    left = [r["seconds"] for r, t in zip(rows, tasks, strict=True) if found.store.status(t) != "done"]
-    typer.echo(f"{len(rows)} jobs, about {human(total)} on one {'core' if device == 'cpu' else device}")
+    seconds = dict(zip(tasks, (r["seconds"] for r in rows), strict=True))
+    for line in _by_exhibit(exhibits, profile, seeds, changes, seconds):
+        typer.echo(line)
+    left = [seconds[t] for t in tasks if found.store.status(t) != "done"]
+    what = "core" if device == "cpu" else f"GPU (a data-centre one at {SPEED['cuda']:.0e} operations a second)"
+    typer.echo(f"{len(rows)} jobs, about {human(total)} on one {what}")
     typer.echo(f"{len(rows) - len(left)} of them are done here; what is left takes about {human(sum(left))}")
 
 

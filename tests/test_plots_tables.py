@@ -1,0 +1,96 @@
+"""Tables of accuracies: which rows stand where, what is blank, and what the page says of the printed numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from replib.plots import facts, points, tables
+
+RA, GAP = "robust_accuracy_final", "robust_generalization_gap"
+
+
+def line(setting, value, seed=0, *, metric=RA, sparsity=80.0, dataset="CIFAR-10", variant=""):
+    return {
+        "dataset": dataset, "architecture": "ResNet-18", "sparsity_percent": 0.0 if setting == "Baseline" else sparsity,
+        "setting": setting, "variant": variant, "metric": metric, "seed": seed, "value": value,
+    }  # fmt: skip
+
+
+def test_rows_of_one_side_only_keep_blanks_and_the_papers_order():
+    ours = pd.DataFrame([line("OMP", 50.0), line("OMP", 52.0, 1), line("Ours", 1.0), line("Baseline", 40.0)])
+    printed = pd.DataFrame([line("Baseline", 43.0), line("SNIP", 44.0), line("OMP", 45.0)]).drop(columns="seed")
+    table = tables.beside(ours, printed)
+    assert table.setting.tolist() == ["Baseline", "SNIP", "OMP", "Ours"]
+    assert table.set_index("setting").ours.round(6).fillna(-1).tolist() == [40, -1, 51, 1]
+    assert table.set_index("setting").printed.fillna(-1).tolist() == [43, 44, 45, -1]
+    assert table.set_index("setting").difference.fillna(99).tolist() == [-3, 99, 6, 99]
+    assert table.set_index("setting").n.fillna(0).tolist() == [1, 0, 2, 1]
+    same = tables.beside(ours, printed[printed.setting != "SNIP"])
+    assert same.setting.tolist() == ["OMP", "Ours", "Baseline"]  # nothing of the paper's is missing: our order
+
+
+def test_each_data_set_is_a_block_and_variants_of_one_setting_are_rows():
+    two = pd.DataFrame([line("Baseline", 1.0), line("OMP", 2.0), line("OMP", 3.0, dataset="CIFAR-100")])
+    assert [name for name, _ in tables.blocks(two)] == ["CIFAR-10", "CIFAR-100"]
+    ablation = pd.DataFrame([line("Flying Bird+", v, variant=f"sparse_initialization={n}") for n, v in (("IGQ", 1.0), ("ERK", 2.0))])
+    assert [name for name, _ in tables.blocks(ablation)] == [""]
+    html = tables.wide(tables.beside(ablation, pd.DataFrame())).data
+    assert "sparse initialization" in html
+    assert html.index("IGQ") < html.index("ERK")
+    attacks = pd.DataFrame([line(s, 1.0, variant=f"attack={a}") for a in ("A", "B") for s in ("Baseline", "OMP")])
+    assert [name for name, _ in tables.blocks(attacks)] == ["attack: A", "attack: B"]
+    assert "attack: A" in tables.wide(tables.beside(attacks, pd.DataFrame())).data
+
+
+def test_costs_are_shares_of_the_dense_network_of_the_same_data_set():
+    flops = ("training_flops_exact_e17", "training_flops_e17", "inference_flops_exact_e9", "inference_flops_e9")
+    rest = ("final_density_percent", "peak_memory_mib", "train_seconds")
+    frame = pd.DataFrame(
+        [line(s, v, metric=m, dataset=d) for d, k in (("CIFAR-10", 1.0), ("CIFAR-100", 10.0))
+         for s, v in (("Baseline", 4.0 * k), ("OMP", 1.0 * k)) for m in (*flops, *rest)]
+    )  # fmt: skip
+    found = tables.costs(frame, pd.DataFrame())
+    assert found["training, exact %"].tolist() == [100, 25, 100, 25]
+    assert found.dataset.tolist() == ["CIFAR-10", "CIFAR-10", "CIFAR-100", "CIFAR-100"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Table A8, CIFAR-10, Auto-Attack, Flying Bird+", {"table_a8"}),
+        ("Tables 3, A12, A13, A16, A17", {"table_3", "table_a12", "table_a13", "table_a16", "table_a17"}),
+        ("Tables 4 and 5 (swt_init_more_sensitive)", {"table_4", "table_5"}),
+        ("Tables A6 and A11, CIFAR-100 ResNet-18 90 %", {"table_a6", "table_a11"}),
+        ("Section 4.1", set()),
+    ],
+)
+def test_exhibits_that_an_erratum_names(text, named):
+    assert facts.exhibits_named(text) == named
+
+
+def test_a_page_has_the_errata_of_its_numbers_and_of_its_claims():
+    paper = "sparsity_winning_twice"
+    assert "3.17" in facts.errata(f"{paper}/table_a8").data
+    assert "Robust Bird beats OMP" in facts.errata(f"{paper}/table_1").data  # said in the text, of a claim that this table bears
+    assert facts.errata(f"{paper}/figure_5").data == ""
+
+
+def test_panels_are_apart_by_what_differs_and_dense_is_that_of_the_same_place():
+    lines = [line(s, v, metric=m, dataset=d) for m in points.PANELS
+             for d, k in (("CIFAR-10", 0), ("CIFAR-100", 10)) for s, v in (("Baseline", 5 + k), ("OMP", 6 + k))]  # fmt: skip
+    figure = points.settings(pd.DataFrame(lines))
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles == ["CIFAR-10\n80 % sparsity", "CIFAR-100\n80 % sparsity"]
+    heights = [line.get_ydata()[0] for ax in figure.axes[:2] for line in ax.lines if line.get_linestyle() == "-."]
+    assert heights == [5, 15]
+
+
+def test_cost_is_relative_to_the_dense_run_of_the_same_seed():
+    metrics = {"robust_accuracy_final": 1.0, "processor_seconds": 7.0}
+    lines = [line(s, v * k, seed, metric=m) for seed, k in ((0, 1.0), (1, 3.0)) for s, f in (("Baseline", 8.0), ("OMP", 2.0))
+             for m, v in ({"training_flops_exact_e17": f} | metrics).items()]  # fmt: skip
+    found = points.cost_points(pd.DataFrame(lines))
+    assert found.setting.tolist() == ["Baseline", "Baseline", "OMP", "OMP"]
+    assert found.training_flops_exact_e17.tolist() == [1, 1, 0.25, 0.25]
+    assert found.processor_seconds.tolist() == [7, 21, 7, 21]
