@@ -58,16 +58,17 @@ _DIGITS = Recipe(
     train_step=0.5, val_steps=5, val_step=0.5, search_share=0.4, search_tau=0.2, search_relative=True, free_replays=4,
 )  # fmt: skip
 # Departs: a quarter of the digits' radius and PGD-3 for two digits in a picture. Networks of this size do not learn a hundred classes
-# at more in so few epochs; at 0.05 the dense network overfits and random pruning still learns (calibration).
+# at more in so few epochs; at 0.05 the dense network overfits and random pruning still learns, given about as many steps as the digits
+# have, hence batches of 16 (calibration).
 _THREE = {"train_steps": 3, "train_step": 0.7, "val_steps": 3, "val_step": 0.7, "weight_decay": 5e-3, "search_share": 1.0}
 _PAIRS = replace(
     _DIGITS, data=Data("digit_pairs", augment="none", n_train=500, n_test=400), net=Net("preact_resnet_small", width=20), eps=0.05,
-    epochs=12, **_THREE,
+    epochs=12, batch=16, **_THREE,
 )  # fmt: skip
 _FINE = replace(_DIGITS, data=Data("mnist_fine", augment="none", n_test=600), eps=0.02, epochs=10, batch=40, **_THREE)
 # Departs: half the learning rate and three quarters of the radius for VGG, whose dense relative does not start to learn otherwise.
 _VGG = replace(_DIGITS, net=Net("vgg_small"), eps=0.15, epochs=20, lr=0.05, weight_decay=5e-3, search_share=0.6)
-_WIDER = replace(_DIGITS, net=Net("preact_resnet_small", width=32), epochs=15, batch=40, **(_THREE | {"weight_decay": 1e-2}))
+_WIDER = replace(_DIGITS, net=Net("preact_resnet_small", width=32), epochs=15, batch=16, **_THREE)
 _BOTTLENECK = {"net": Net("bottleneck_small", stages=3)}
 
 LAPTOP = Profile(
