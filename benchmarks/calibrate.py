@@ -18,17 +18,21 @@ from replib.analysis.evaluation import Evaluate
 from replib.data import Data
 from replib.experiments.profiles import LAPTOP, Recipe
 from replib.experiments.runner import run
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, search, ticket
+from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100, TINY, VGG10, VGG100, WIDE, search, ticket
 from replib.methods import Random
+from replib.models import Net
+from replib.models.spec import ARCHS
 from replib.spec import Job, task
 from replib.store import Store
 
 BASE = LAPTOP.recipe(*CIFAR10)
 PGD10 = {"train_steps": 10, "train_step": 0.25}
+PGD5 = {"train_steps": 5, "train_step": 0.5, "val_steps": 5, "val_step": 0.5}
+PGD3 = {"train_steps": 3, "train_step": 0.7, "val_steps": 3, "val_step": 0.7}
 
 
-def grid() -> dict[str, Recipe]:
-    """All grid points by name: with the role's random crop and without, and what was varied."""
+def digits() -> dict[str, Recipe]:
+    """CIFAR-10 with ResNet-18: with the role's random crop and without, and what was varied."""
     points = [
         ("paper", 64, epochs, wd, attack)
         for wd, epochs, attack in ((5e-4, 40, {}), (1e-2, 40, {}), (2e-2, 40, {}), (3e-2, 40, {}), (2e-2, 40, PGD10), (2e-2, 60, {}))
@@ -42,11 +46,58 @@ def grid() -> dict[str, Recipe]:
     }
 
 
-GRID = grid()
+def varied(base: Recipe, *points: dict[str, object]) -> dict[str, Recipe]:
+    """`base` with the fields of each point changed, by what was changed."""
+    found = {}
+    for point in points:
+        recipe = replace(base, **point)
+        width = recipe.net.width or ARCHS[recipe.net.arch].width
+        words = [f"{name} {value:g}" for name, value in point.items() if name not in ("net", *PGD3)]
+        found[", ".join([*words, f"width {width}", f"PGD-{recipe.train_steps}"])] = recipe
+    return found
+
+
+GRID: dict[str, dict[str, Recipe]] = {
+    "CIFAR-10, ResNet-18": digits(),
+    "CIFAR-100, ResNet-18": varied(
+        LAPTOP.recipe(*CIFAR100),
+        {"eps": 0.2, "epochs": 16, "batch": 32, "weight_decay": 1e-2, "net": Net("preact_resnet_small", width=16)} | PGD5,
+        {"eps": 0.1, "epochs": 15, "batch": 32, "net": Net("preact_resnet_small", width=16)} | PGD5,
+        {"eps": 0.05, "epochs": 15, "batch": 32, "net": Net("preact_resnet_small", width=16)} | PGD5,
+        {"eps": 0.05, "epochs": 12, "batch": 32},
+        {"eps": 0.05, "epochs": 12, "batch": 16},
+    ),
+    "CIFAR-100, VGG-16": varied(
+        LAPTOP.recipe(*VGG100),
+        {"eps": 0.1, "epochs": 15, "batch": 32, "net": Net("vgg_small")} | PGD5,
+        {"eps": 0.05, "epochs": 15, "batch": 32, "net": Net("vgg_small")} | PGD5,
+        {"eps": 0.05, "epochs": 12, "batch": 32},
+        {"eps": 0.05, "epochs": 12, "batch": 16},
+    ),
+    "CIFAR-10, VGG-16": varied(
+        LAPTOP.recipe(*VGG10),
+        {"eps": 0.2, "epochs": 20, "batch": 32, "lr": 0.1, "weight_decay": 1e-2},
+        {"eps": 0.2, "epochs": 20, "batch": 32, "lr": 0.03, "weight_decay": 1e-2},
+        {"eps": 0.2, "epochs": 20, "batch": 32},
+        {"eps": 0.15, "epochs": 20, "batch": 32},
+        {"eps": 0.15, "epochs": 15, "batch": 32} | PGD3,
+        {"eps": 0.15, "epochs": 15, "batch": 16} | PGD3,
+    ),
+    "CIFAR-10, WideResNet-34-10": varied(
+        LAPTOP.recipe(*WIDE),
+        {"epochs": 15, "batch": 40, "weight_decay": 1e-2} | PGD5,
+        {"epochs": 15, "batch": 40, "weight_decay": 1e-2},
+        {"epochs": 15, "batch": 16},
+    ),
+    "Tiny-ImageNet, ResNet-18": varied(
+        LAPTOP.recipe(*TINY), {"eps": 0.05, "epochs": 10, "batch": 40} | PGD5, {"eps": 0.02, "epochs": 8, "batch": 20}
+    ),
+}
+"""Trials by what they stand for: name of the setting -> recipe."""
 
 
 def jobs(recipe: Recipe) -> dict[str, list[Job]]:
-    """The runs of one grid point and their evaluations."""
+    """The runs of one trial and their evaluations."""
     dense = recipe.pgd_at(name="dense")
     sparse = replace(dense, ticket=ticket(recipe, 0.1, Random()), name="random 90 %")
     found = {n: [r, Evaluate(r, recipe.test_attack())] for n, r in (("dense", dense), ("random 90 %", sparse))}
@@ -60,11 +111,12 @@ def main() -> None:
     args = parser.parse_args()
     seeds = [int(s) for s in args.seeds.split(",")]
     store = Store(Path("build/calibration"))
-    report = run([task(j, s) for s in seeds for r in GRID.values() for js in jobs(r).values() for j in js], store, workers=args.workers)
+    trials = [(role, name, recipe) for role, points in GRID.items() for name, recipe in points.items()]
+    report = run([task(j, s) for s in seeds for *_, r in trials for js in jobs(r).values() for j in js], store, workers=args.workers)
     if report.failed:
         raise SystemExit("\n".join(report.failed.values()))
     rows = []
-    for name, recipe in GRID.items():
+    for role, name, recipe in trials:
         for seed in seeds:
             made = jobs(recipe)
             search_run = store.results(task(made["search"][0], seed))["method"]
@@ -73,17 +125,17 @@ def main() -> None:
                 a = store.results(task(made[net][1], seed))
                 rows.append(
                     {
-                        "setting": name, "net": net, "seed": seed, "lr_times_decay": store.results(t)["lr_times_decay"],
+                        "role": role, "setting": name, "net": net, "seed": seed, "lr_times_decay": store.results(t)["lr_times_decay"],
                         "robust_best": a["best_ra/test"]["accuracy"], "robust_final": a["final/test"]["accuracy"],
                         "gap": a["final/train"]["accuracy"] - a["final/test"]["accuracy"],
                         "drop": a["best_ra/test"]["accuracy"] - a["final/test"]["accuracy"],
-                        "first_mask_distance_90": search_run["first_distance"]["0.1"], "trigger_90": search_run["trigger"]["0.1"],
+                        "first_mask_distance_90": search_run["first_distance"].get("0.1"), "trigger_90": search_run["trigger"]["0.1"],
                         "trigger_80": search_run["trigger"]["0.2"], "seconds": store.summary(t)["cost"]["cpu_seconds"],
                     }
                 )  # fmt: skip
     table = pd.DataFrame(rows)
     table.round(4).to_csv("results/calibration.csv", index=False)
-    print(table.groupby(["setting", "net"], sort=False).mean(numeric_only=True).drop(columns="seed").round(2).to_string())
+    print(table.groupby(["role", "setting", "net"], sort=False).mean(numeric_only=True).drop(columns="seed").round(2).to_string())
 
 
 if __name__ == "__main__":
