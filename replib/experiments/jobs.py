@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from replib.analysis.attention import Attention, run_attention
 from replib.analysis.evaluation import Evaluate, run_evaluate
 from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
 from replib.analysis.similarity import Similarity, run_similarity
@@ -30,6 +31,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Landscape: run_landscape,
     Flatness: run_flatness,
     Similarity: run_similarity,
+    Attention: run_attention,
 }
 """What runs each kind of job. A new kind is a spec and a function, entered here."""
 
