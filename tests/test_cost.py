@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import tiny
 
+from replib.analysis.attention import Attention
 from replib.analysis.evaluation import Evaluate
 from replib.analysis.landscape import Flatness, Landscape
 from replib.attacks import PGD
@@ -70,6 +71,12 @@ def test_surfaces_cost_by_point_and_more_if_attacked_anew():
     assert price(replace(fixed, adversarial="recompute")) == pytest.approx(21 * price(fixed))
     few, many = (price(Flatness(RUN, PGD(0.2, 10), directions=d)) for d in (1, 10))
     assert many / few == pytest.approx(31 / 4)  # three radii, and the centre once
+
+
+def test_maps_cost_by_image_and_step_and_sample():
+    job = Attention(RUN, PGD(0.2, 10), images=30, samples=50)
+    assert price(job) == pytest.approx(30 * (2 * 10 + 4 + 2 * 50) * forward_flops(RUN))
+    assert price(replace(job, run=Pinned(RUN, 0))) == price(job)
 
 
 def test_the_papers_scale_is_far_beyond_a_laptop():

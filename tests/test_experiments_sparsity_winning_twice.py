@@ -9,9 +9,14 @@ import torch
 
 from replib.data import Data
 from replib.experiments.profiles import PROFILES
+<<<<<<< HEAD
 from replib.experiments.registry import EXHIBITS, reported
 from replib.experiments.sparsity_winning_twice import attacks, figure_1, figure_5, figure_a8, figure_a10, tables
 from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100, PAPER, VGG10, WIDE, search, sparse
+=======
+from replib.experiments.sparsity_winning_twice import figure_1, figure_5, figure_6, figure_a8, figure_a10
+from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100
+>>>>>>> 6607f2c (Figure 6: its own recipe, numbers and page, drawn from maps that the jobs keep)
 from replib.experiments.sparsity_winning_twice.tables import table_1
 from replib.methods import FlyingBirdPlus, Quota
 from replib.models.build import build
@@ -73,6 +78,7 @@ def test_quotas_of_figure_a10_are_the_published_ones_of_the_full_network():
         assert sum(counts[name][0].values()) == round(0.2 * 11_164_352)
 
 
+<<<<<<< HEAD
 # ---- tables -------------------------------------------------------------------------------------------------------------------------
 PRINTED = ("1", "2", "3", "4", "5", "a6", "a7", "a8", *(f"a{n}" for n in range(9, 18)))
 UNREAD = {("table_a13", 40.0, "Flying Bird")}  # a row that the supplied text lacks
@@ -157,3 +163,40 @@ def test_the_wide_network_has_the_papers_number_of_parameters():
 
 def build_module(net):
     return build(net, classes=10, shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.5,) * 3, generator=torch.Generator("cpu"))
+=======
+@pytest.mark.parametrize("p", PROFILES.values(), ids=PROFILES)
+def test_figure_6_looks_at_final_networks_on_pictures_whose_maps_have_some_pixels(p):
+    recipe, jobs = figure_6.recipe(p), figure_6.jobs(p)
+    assert [job.run.name for job in jobs] == list(figure_6.NETWORKS)
+    assert {job.checkpoint for job in jobs} == {"final"}
+    assert {job.run.data for job in jobs} == {recipe.data}
+    assert [job.run.ticket and (job.run.ticket.density) for job in jobs] == [None, 0.2, 0.2, 0.2]
+    if not p.tiny:
+        assert recipe.data.shape[1] >= 28
+    assert {job.object_above for job in jobs} == (
+        {0.5} if recipe.data.role.embedded else {None}
+    )  # no brightness tells a photographed object
+    if p.attention is None:
+        assert key(figure_6.runs(p)["Baseline"]) == key(figure_1.rows(p)[0].run)  # that of Table 1, trained once
+        assert recipe == p.recipe(*CIFAR10)
+
+
+@pytest.mark.parametrize("extra", [{}, {"attention_on_object": 0.1, "saliency_on_object": 0.2}])
+def test_figure_6_reads_every_number_that_its_jobs_have(extra):
+    p = PROFILES["laptop"]
+    found = {f"{kind}_{what}": 0.5 for kind in ("attention", "saliency") for what in ("entropy", "half_area", "empty")} | extra
+
+    class Reader:
+        def summary(self, task):
+            return {}
+
+        def results(self, task):
+            return found | {"images": 200, "accuracy": 75.0 + task.seed}
+
+    frame = figure_6.read(Reader(), p, [0, 1])
+    assert set(frame.metric) == {"adversarial_accuracy", *found}
+    assert len(frame) == 2 * 4 * (1 + len(found))
+    assert not frame.duplicated(["setting", "metric", "seed"]).any()
+    assert frame[(frame.metric == "adversarial_accuracy") & (frame.seed == 1)].value.tolist() == [76.0] * 4
+    assert frame.groupby("setting", sort=False).sparsity_percent.first().tolist() == [0, 80, 80, 80]
+>>>>>>> 6607f2c (Figure 6: its own recipe, numbers and page, drawn from maps that the jobs keep)

@@ -147,7 +147,7 @@ class Attention(Job):
 
 
 def run_attention(job: Attention, context: Context) -> Output:
-    """Means over the images with a map, how many have none, accuracy on the adversarial images; images and maps of the first few."""
+    """Means over the images with a map, how many have none, accuracy on the adversarial images; pictures and maps of the first few."""
     task = context.parent(job.run)
     split = load(task.job.data, context.data_root, context.device)
     net = trained(context, task, job.checkpoint, split)
@@ -169,7 +169,8 @@ def run_attention(job: Attention, context: Context) -> Output:
     y, guesses = y.cpu(), torch.cat(predicted)
     mask = None if job.object_above is None else (x.cpu().mean(1) > job.object_above)
     results = {"images": n, "accuracy": 100 * (guesses == y).double().mean().item()}
-    arrays = {"images": torch.cat(images)[:SHOWN].half().numpy(), "predicted": guesses[:SHOWN].numpy(), "true": y[:SHOWN].numpy()}
+    arrays = {"clean": x[:SHOWN].cpu().half().numpy(), "images": torch.cat(images)[:SHOWN].half().numpy()}
+    arrays |= {"predicted": guesses[:SHOWN].numpy(), "true": y[:SHOWN].numpy()}
     for kind, parts in maps.items():
         whole = torch.cat(parts)
         found = numbers(whole, mask)

@@ -10,12 +10,13 @@ import pandas as pd
 from IPython.display import HTML
 
 from replib.claims import load_claims
+from replib.data import Data
 from replib.experiments.cost import human
 from replib.experiments.registry import Results, reported
 from replib.experiments.runner import closure
 from replib.plots.tables import number
 from replib.root import project_root
-from replib.spec import Task
+from replib.spec import Task, walk
 
 
 def seeds(r: Results) -> str:
@@ -27,9 +28,8 @@ def seeds(r: Results) -> str:
 
 def header(r: Results) -> str:
     """One line: profile, what the data are, seeds."""
-    places = r.frame[["dataset", "architecture"]].drop_duplicates().itertuples(index=False)
-    data = dict.fromkeys(r.profile.recipe(*place).data.name.replace("_", " ") for place in places)
-    return f"Profile {r.profile.label} (data: {', '.join(data)}; scope: {r.profile.scope}): {seeds(r)}"
+    found = (d.name.replace("_", " ") for t in r.exhibit.tasks(r.profile, r.seeds[:1]) for d in walk(t.job) if isinstance(d, Data))
+    return f"Profile {r.profile.label} (data: {', '.join(dict.fromkeys(found))}; scope: {r.profile.scope}): {seeds(r)}"
 
 
 def printed(r: Results, *tables: str) -> pd.DataFrame:
