@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,9 +15,11 @@ from matplotlib.figure import Figure
 from replib.plots.points import strip
 from replib.plots.style import look
 
-SCALE = "magma"
-VEIL = 0.35
-"""Share of the picture in an overlay: enough to place the heat, too little to be taken for it."""
+SCALE = "viridis"
+VEIL = 0.55
+"""How far towards white a white pixel of the picture lightens the heat in an overlay: black pixels show the colours of the bar."""
+GAP = 0.07
+"""Room between two networks, in heights of a picture."""
 Pictures = Mapping[str, np.ndarray]
 """clean and (attacked) images (N, C, H, W), attention and saliency (N, H, W), all in [0, 1]; predicted and true (N,)."""
 PANELS = {
@@ -32,8 +35,9 @@ def grey(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """RGB (H, W, 3): the colours of `heat` (H, W) with the brightness of `image` (C, H, W) shining through."""
-    return (1 - VEIL) * mpl.colormaps[SCALE](heat.astype(float))[..., :3] + VEIL * grey(image)[..., None]
+    """RGB (H, W, 3): the colours of `heat` (H, W), lightened where `image` (C, H, W) is bright."""
+    colours = mpl.colormaps[SCALE](heat.astype(float))[..., :3]
+    return colours + VEIL * grey(image)[..., None] * (1 - colours)
 
 
 def _plain(ax: Axes) -> Axes:
@@ -55,25 +59,26 @@ def attention(made: Mapping[str, Pictures]) -> Figure:
     Above each column the true class; above each overlay the class that the network predicts.
     """
     first = next(iter(made.values()))
-    across, rows = len(first["true"]), 1 + 2 * len(made)
-    gaps = [0.08, *[g for _ in made for g in (0.3, 0.0)]]
-    figure, axes = plt.subplots(
-        rows, across, figsize=(0.98 * across + 1.9, sum(0.98 + 0.25 * g for g in gaps)), layout="constrained", squeeze=False
-    )  # fmt: skip
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.012, wspace=0.01, hspace=0.01)
+    across, heights = len(first["true"]), [1.0, *(h for _ in made for h in (GAP, 1.0, 1.0))]
+    figure = plt.figure(figsize=(0.98 * across + 1.9, 0.98 * sum(heights) + 0.18 * len(made)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+    grid = figure.add_gridspec(len(heights), across, height_ratios=heights)
+    axes = [[_plain(figure.add_subplot(grid[row, column])) for column in range(across)] for row, h in enumerate(heights) if h != GAP]
     for column, ax in enumerate(axes[0]):
-        _plain(ax).imshow(grey(first["clean"][column]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        ax.imshow(grey(first["clean"][column]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         ax.set_title(f"true: {first['true'][column]}", fontsize=9, pad=2)
-    _row_name(axes[0, 0], "clean image")
+    _row_name(axes[0][0], "clean image")
     for n, (name, p) in enumerate(made.items()):
         top, bottom = axes[1 + 2 * n], axes[2 + 2 * n]
         for column in range(across):
-            _plain(top[column]).imshow(overlay(p["images"][column], p["attention"][column]), interpolation="nearest")
+            top[column].imshow(overlay(p["images"][column], p["attention"][column]), interpolation="nearest")
             _verdict(top[column], p["predicted"][column], p["true"][column])
-            drawn = _plain(bottom[column]).imshow(p["saliency"][column].astype(float), cmap=SCALE, vmin=0, vmax=1, interpolation="nearest")
+            drawn = bottom[column].imshow(p["saliency"][column].astype(float), cmap=SCALE, vmin=0, vmax=1, interpolation="nearest")
         _row_name(top[0], f"{look(name).label}\nGrad-CAM", bold=True)
         _row_name(bottom[0], "saliency")
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.4, aspect=30, pad=0.01, label="each map from its smallest value (0) to its largest (1)")
+    bar = figure.colorbar(
+        drawn, ax=list(chain(*axes)), shrink=0.4, aspect=30, pad=0.01, label="each map from its smallest value (0) to its largest (1)"
+    )
     bar.outline.set_visible(False)
     return figure
 
