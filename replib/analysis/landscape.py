@@ -105,12 +105,21 @@ def attacked(net: nn.Module, x: Tensor, y: Tensor, attack: PGD, seed: int = 0) -
 
 
 def weight_surface(
-    net: nn.Module, loss_of: Callable[[nn.Module], float], first: Direction, second: Direction, coordinates: Sequence[float]
+    net: nn.Module,
+    loss_of: Callable[[nn.Module], float],
+    first: Direction,
+    second: Direction,
+    coordinates: Sequence[float],
+    others: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """`loss_of` the network displaced by a times `first` plus b times `second`: float64 (a, b) over the square of `coordinates`."""
-    surface = np.empty((len(coordinates), len(coordinates)))
+    """`loss_of` the network displaced by a times `first` plus b times `second`: float64 (a, b), a of `coordinates` and b of `others`.
+
+    Without `others`, over the square of `coordinates`.
+    """
+    others = coordinates if others is None else others
+    surface = np.empty((len(coordinates), len(others)))
     for i, a in enumerate(coordinates):
-        for j, b in enumerate(coordinates):
+        for j, b in enumerate(others):
             with moved(net, (float(a), first), (float(b), second)):
                 surface[i, j] = loss_of(net)
     return surface
@@ -190,7 +199,7 @@ class Landscape(Job):
         axis(self.points)
 
     def label(self) -> str:
-        return f"loss over {self.space} of {_run(self.run).label()}"
+        return f"loss over {self.space} of {unpinned(self.run).label()}"
 
     def passes(self) -> int:
         """Forward and backward passes of one image."""
@@ -222,29 +231,30 @@ class Flatness(Job):
             within("Flatness.radii", radius, 0, low_open=True)
 
     def label(self) -> str:
-        return f"flatness of {_run(self.run).label()}"
+        return f"flatness of {unpinned(self.run).label()}"
 
     def passes(self) -> int:
         """Forward and backward passes of one image."""
         return (1 + len(self.radii) * self.directions) * self.images * (2 + 2 * self.attack.steps)
 
 
-def _run(run: Train | Pinned) -> Train:
+def unpinned(run: Train | Pinned) -> Train:
+    """The training job itself."""
     return run.job if isinstance(run, Pinned) else run
 
 
-def _centre(job: Landscape | Flatness, context: Context) -> tuple[nn.Module, Tensor, Tensor, int]:
-    """The network, the first test images and their classes, and the seed of the attack's starts."""
-    task = context.parent(job.run)
+def centre(run: Train | Pinned, checkpoint: str, images: int, context: Context) -> tuple[nn.Module, Tensor, Tensor, int]:
+    """The network, the first `images` test images and their classes, and the seed of the attack's starts."""
+    task = context.parent(run)
     split = load(task.job.data, context.data_root, context.device)
-    net = trained(context, task, job.checkpoint, split)
-    n = min(job.images, len(split.test))
+    net = trained(context, task, checkpoint, split)
+    n = min(images, len(split.test))
     return net, to_float(split.test.x[:n]), split.test.y[:n], stream_seed(context.task.seed, "landscape/attack")
 
 
 def run_landscape(job: Landscape, context: Context) -> Output:
     """The surface as float32 (points, points), its coordinates, and the losses at its centre."""
-    net, x, y, seed = _centre(job, context)
+    net, x, y, seed = centre(job.run, job.checkpoint, job.images, context)
     results = {"clean": mean_loss(net, x, y), "adversarial": mean_loss(net, x, y, job.attack, seed), "images": len(x)}
     coordinates = axis(job.points, job.radius)
     if job.space == "pixels":
@@ -262,7 +272,7 @@ def run_landscape(job: Landscape, context: Context) -> Output:
 
 def run_flatness(job: Flatness, context: Context) -> Output:
     """Mean rise of the clean and of the adversarial loss at each radius, and every direction's rise as arrays."""
-    net, x, y, seed = _centre(job, context)
+    net, x, y, seed = centre(job.run, job.checkpoint, job.images, context)
     streams = [generator(context.task.seed, f"direction/{k}") for k in range(job.directions)]
     directions = [random_direction(net, rng, masked=job.masked) for rng in streams]
     results, arrays = {"images": len(x)}, {}

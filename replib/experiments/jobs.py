@@ -14,6 +14,7 @@ from replib.analysis.attention import Attention, run_attention
 from replib.analysis.evaluation import Evaluate, run_evaluate
 from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
 from replib.analysis.similarity import Similarity, run_similarity
+from replib.analysis.trajectory import Trajectory, run_trajectory
 from replib.methods.tickets import Ticket, run_ticket
 from replib.spec import Job, ReplibError, Task, parents
 from replib.store import Store
@@ -32,6 +33,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Flatness: run_flatness,
     Similarity: run_similarity,
     Attention: run_attention,
+    Trajectory: run_trajectory,
 }
 """What runs each kind of job. A new kind is a spec and a function, entered here."""
 

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from replib.experiments.exhibit import Exhibit
-from replib.experiments.sparsity_winning_twice import attacks, figure_1, figure_5, figure_6, figure_a8, figure_a10, tables
+from replib.experiments.sparsity_winning_twice import (
+    attacks,
+    figure_1,
+    figure_3,
+    figure_5,
+    figure_6,
+    figure_a8,
+    figure_a9,
+    figure_a10,
+    tables,
+)
 
 EXHIBITS: tuple[Exhibit, ...] = (
     *tables.EXHIBITS,
     *attacks.EXHIBITS,
     figure_1.EXHIBIT,
+    figure_3.EXHIBIT,
     figure_5.EXHIBIT,
     figure_6.EXHIBIT,
     figure_a8.EXHIBIT,
+    figure_a9.EXHIBIT,
     figure_a10.EXHIBIT,
 )

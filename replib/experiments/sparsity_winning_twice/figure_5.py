@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,32 +77,43 @@ def read(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
 def _lines(reader: Reader, p: Profile, seed: int) -> Iterator[dict[str, Any]]:
     for name, run in runs(p).items():
         line = {"setting": name, "sparsity_percent": 0.0 if name == "Baseline" else 90.0, "seed": seed}
-        flat, coarse = measures(p, run)
-        found = reader.results(task(flat, seed))
-        for kind, metric in (("adversarial", "adversarial_loss"), ("clean", "loss")):
-            rises = {k: v for k, v in found[kind].items() if k != "centre"}
-            yield line | {"metric": f"{metric}_rise", "value": sum(rises.values()) / len(rises)}
-            yield line | {"metric": f"{metric}_centre", "value": found[kind]["centre"]}
-            for radius, value in rises.items():
-                yield line | {"metric": f"{metric}_rise", "variant": f"radius={radius}", "value": value}
-        yield line | {"metric": "basin_area_percent", "value": 100 * reader.results(task(coarse, seed))["basin_area"]}
+        yield from (line | more for more in flatness_lines(reader, *measures(p, run), seed))
+
+
+def flatness_lines(reader: Reader, flat: Flatness, coarse: Landscape | None, seed: int) -> Iterator[dict[str, Any]]:
+    """Metric and value of two measurements (see :func:`measures`); without `coarse` there is no area."""
+    found = reader.results(task(flat, seed))
+    for kind, metric in (("adversarial", "adversarial_loss"), ("clean", "loss")):
+        rises = {k: v for k, v in found[kind].items() if k != "centre"}
+        yield {"metric": f"{metric}_rise", "value": sum(rises.values()) / len(rises)}
+        yield {"metric": f"{metric}_centre", "value": found[kind]["centre"]}
+        for radius, value in rises.items():
+            yield {"metric": f"{metric}_rise", "variant": f"radius={radius}", "value": value}
+    if coarse is not None:
+        yield {"metric": "basin_area_percent", "value": 100 * reader.results(task(coarse, seed))["basin_area"]}
 
 
 def surfaces(r: Any, space: str, seed: int) -> pd.DataFrame:
-    """What Figure 5 draws for one seed: setting, a, b (coordinates), loss in nats."""
+    """What Figure 5 draws for one seed: setting, space, seed, a, b (coordinates), loss in nats."""
+    return surface_rows(r, {name: surface(r.profile, run, space) for name, run in runs(r.profile).items()}, seed)
+
+
+def surface_rows(r: Any, made: Mapping[str, Landscape], seed: int) -> pd.DataFrame:
+    """The grids of one seed's surfaces by setting: setting, space, seed, a, b (coordinates), loss in nats."""
     parts = []
-    for name, run in runs(r.profile).items():
-        arrays = r.evidence.arrays(task(surface(r.profile, run, space), seed))
+    for name, job in made.items():
+        arrays = r.evidence.arrays(task(job, seed))
         a, b = np.meshgrid(arrays["axis"], arrays["axis"], indexing="ij")
-        columns = {"setting": name, "space": space, "seed": seed, "a": a.ravel(), "b": b.ravel(), "loss": arrays["loss"].ravel()}
+        columns = {"setting": name, "space": job.space, "seed": seed, "a": a.ravel(), "b": b.ravel(), "loss": arrays["loss"].ravel()}
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
 
 
-def rises(r: Any) -> pd.DataFrame:
-    """The rise of the adversarial loss by radius, every seed: setting, seed, radius, value; zero at radius zero."""
-    rows = r.frame[(r.frame.metric == "adversarial_loss_rise") & r.frame.variant.str.startswith("radius=")]
-    rows = rows.assign(radius=rows.variant.str.removeprefix("radius=").astype(float))[["setting", "seed", "radius", "value"]]
+def rises(r: Any, metric: str = "adversarial_loss_rise", prefix: str = "") -> pd.DataFrame:
+    """The rise of a loss by radius, every seed: setting, seed, radius, value; zero at radius zero. `prefix` begins the variant."""
+    label = f"{prefix}radius="
+    rows = r.frame[(r.frame.metric == metric) & r.frame.variant.str.startswith(label)]
+    rows = rows.assign(radius=rows.variant.str.removeprefix(label).astype(float))[["setting", "seed", "radius", "value"]]
     start = rows.drop_duplicates(["setting", "seed"]).assign(radius=0.0, value=0.0)
     return pd.concat([rows, start]).sort_values(["seed", "radius"], kind="stable").reset_index(drop=True)
 
