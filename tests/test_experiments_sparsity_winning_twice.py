@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from replib.data import Data
 from replib.experiments.profiles import PROFILES
-<<<<<<< HEAD
 from replib.experiments.registry import EXHIBITS, reported
-from replib.experiments.sparsity_winning_twice import attacks, figure_1, figure_5, figure_a8, figure_a10, tables
+from replib.experiments.sparsity_winning_twice import (
+    attacks,
+    figure_1,
+    figure_3,
+    figure_5,
+    figure_6,
+    figure_a8,
+    figure_a9,
+    figure_a10,
+    tables,
+)
 from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100, PAPER, VGG10, WIDE, search, sparse
-=======
-from replib.experiments.sparsity_winning_twice import figure_1, figure_5, figure_6, figure_a8, figure_a10
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100
->>>>>>> 6607f2c (Figure 6: its own recipe, numbers and page, drawn from maps that the jobs keep)
 from replib.experiments.sparsity_winning_twice.tables import table_1
-from replib.methods import FlyingBirdPlus, Quota
+from replib.methods import FlyingBirdPlus, Quota, Searched
 from replib.models.build import build
 from replib.models.spec import weight_shapes
-from replib.spec import key
+from replib.spec import key, parents, task
 from replib.training.schedule import plateau_start, rate
 
 
@@ -78,7 +84,6 @@ def test_quotas_of_figure_a10_are_the_published_ones_of_the_full_network():
         assert sum(counts[name][0].values()) == round(0.2 * 11_164_352)
 
 
-<<<<<<< HEAD
 # ---- tables -------------------------------------------------------------------------------------------------------------------------
 PRINTED = ("1", "2", "3", "4", "5", "a6", "a7", "a8", *(f"a{n}" for n in range(9, 18)))
 UNREAD = {("table_a13", 40.0, "Flying Bird")}  # a row that the supplied text lacks
@@ -163,7 +168,8 @@ def test_the_wide_network_has_the_papers_number_of_parameters():
 
 def build_module(net):
     return build(net, classes=10, shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.5,) * 3, generator=torch.Generator("cpu"))
-=======
+
+
 @pytest.mark.parametrize("p", PROFILES.values(), ids=PROFILES)
 def test_figure_6_looks_at_final_networks_on_pictures_whose_maps_have_some_pixels(p):
     recipe, jobs = figure_6.recipe(p), figure_6.jobs(p)
@@ -199,4 +205,34 @@ def test_figure_6_reads_every_number_that_its_jobs_have(extra):
     assert not frame.duplicated(["setting", "metric", "seed"]).any()
     assert frame[(frame.metric == "adversarial_accuracy") & (frame.seed == 1)].value.tolist() == [76.0] * 4
     assert frame.groupby("setting", sort=False).sparsity_percent.first().tolist() == [0, 80, 80, 80]
->>>>>>> 6607f2c (Figure 6: its own recipe, numbers and page, drawn from maps that the jobs keep)
+
+
+@pytest.mark.parametrize("p", PROFILES.values(), ids=PROFILES)
+def test_paths_and_their_flatness_are_those_of_table_1_and_figure_5(p):
+    assert {key(run) for run in figure_3.runs(p).values()} <= runs_of_table_1(p)
+    assert all(run.retain == ("weights",) for run in figure_3.runs(p).values())
+    measured = {key(job) for job in figure_3.jobs(p) if job.kind != "trajectory"}
+    assert measured <= {key(job) for job in figure_5.jobs(p)}
+    assert len(measured) == 6
+
+
+@pytest.mark.parametrize("p", PROFILES.values(), ids=PROFILES)
+def test_before_robustification_masks_differ_and_weights_do_not(p):
+    for stage in figure_a9.STAGES:
+        dense, random, bird = figure_a9.runs(p, stage).values()
+        assert dense.ticket is None
+        assert random.ticket.density == bird.ticket.density == 0.7
+        assert isinstance(bird.ticket.rule, Searched)
+        assert {key(replace(run, ticket=None)) for run in (dense, random, bird)} == {key(dense)}
+    start, drawn = (figure_a9.runs(p, stage)["Robust Bird"] for stage in figure_a9.STAGES)
+    assert start.init == p.recipe(*CIFAR10).pgd_at().init
+    assert key(drawn.init.run) == key(drawn.ticket.rule.search)  # the weights at which this very mask was drawn
+    assert all(job.checkpoint == "initial" for job in figure_a9.jobs(p))
+
+
+def test_before_robustification_the_search_is_for_thirty_percent():
+    p = PROFILES["laptop"]
+    run = figure_a9.runs(p, "start")["Robust Bird"]
+    searches = [t.job for t in parents(run.ticket, 0)]
+    assert [s.method.densities for s in searches] == [(0.7,)]
+    assert task(run, 0).job.epochs == 1

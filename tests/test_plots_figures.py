@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replib.plots import curves, facts, heatmaps, points, surfaces, tables
+from replib.plots import curves, facts, heatmaps, points, surfaces, tables, trajectories
 from replib.plots.card import card
 from replib.plots.style import look
 from replib.spec import ReplibError
@@ -179,3 +179,42 @@ def test_every_seed_of_a_setting_has_a_place_of_its_own(seeds):
     drawn = [line for line in ax.lines if line.get_label() in ("SNIP", "Robust Bird")]
     assert [len(set(np.round(line.get_xdata(), 6))) for line in drawn] == [seeds, seeds]
     assert all(abs(x - i) < 0.4 for i, line in enumerate(drawn) for x in line.get_xdata())
+
+
+def plane_rows() -> pd.DataFrame:
+    rows = [
+        {"setting": name, "a": a, "b": b, "loss": scale * (a**2 + b**2) + 1}
+        for name, scale in (("Baseline", 1.0), ("Flying Bird+", 0.5)) for b in np.linspace(-1, 2, 7) for a in np.linspace(-2, 4, 7)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+def path_rows() -> pd.DataFrame:
+    steps = {"epoch": [0, 1, 2, 3], "a": [3.0, 2.0, 1.0, 0.0], "b": [1.0, 1.5, 0.5, 0.0], "drop": [False, False, True, False]}
+    parts = [
+        pd.DataFrame({"setting": name, "explained_1": first, "explained_2": 9.6} | steps)
+        for name, first in (("Baseline", 73.2), ("Flying Bird+", 67.0))
+    ]
+    return pd.concat(parts)
+
+
+def test_paths_lie_over_contours_of_the_same_levels_with_shares_of_variance_on_the_axes():
+    figure = trajectories.panels(plane_rows(), path_rows())
+    dense, bird = figure.axes[:2]
+    assert [ax.get_title() for ax in (dense, bird)] == ["Dense", "Flying Bird+"]
+    assert "first principal component" in dense.get_xlabel()
+    assert "73 % of variance" in dense.get_xlabel()
+    assert "10 % of variance" in dense.get_ylabel()
+    assert "67 % of variance" in bird.get_xlabel()
+    lines = thick(dense)
+    np.testing.assert_allclose(lines["path, one dot an epoch"].get_xydata(), [(3, 1), (2, 1.5), (1, 0.5), (0, 0)])
+    np.testing.assert_allclose(lines["initial weights"].get_xydata(), [(3, 1)])
+    np.testing.assert_allclose(lines["learning rate drops"].get_xydata(), [(1, 0.5)])
+    np.testing.assert_allclose(lines["final weights"].get_xydata(), [(0, 0)])
+    filled = [next(c for c in ax.collections if isinstance(c, mpl.contour.ContourSet)) for ax in (dense, bird)]
+    assert list(filled[0].levels) == list(filled[1].levels)
+    assert filled[0].get_clim() == filled[1].get_clim()
+    assert dense.get_xlim() == (-2, 4)  # a runs along x
+    assert dense.get_ylim() == (-1, 2)
+    assert len(figure.legends) == 1
+    assert "nats" in figure.axes[-1].get_ylabel()

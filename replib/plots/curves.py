@@ -94,12 +94,12 @@ def layers_figure(data: pd.DataFrame) -> Figure:
     return figure
 
 
-def loss_rises(data: pd.DataFrame) -> Figure:
-    """Rise of the adversarial loss against the radius of the displacement, every seed thin: columns setting, seed, radius, value."""
+def loss_rises(data: pd.DataFrame, label: str = "rise of adversarial loss (nats)") -> Figure:
+    """Rise of a loss against the radius of the displacement, every seed thin: columns setting, seed, radius, value."""
     figure, ax = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
     for name, runs in data.groupby("setting", sort=False):
         style = look(name)
         seeds_and_mean(runs, "radius", "value", ax=ax, colour=style.colour, dash=style.dash, marker=style.marker, label=style.label)
-    ax.set(xlabel="displacement of the weights (filter norms)", ylabel="rise of adversarial loss (nats)", xlim=(0, None))
+    ax.set(xlabel="displacement of the weights (filter norms)", ylabel=label, xlim=(0, None))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside right center")
     return figure

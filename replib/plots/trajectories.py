@@ -24,9 +24,10 @@ def over_contours(plane: pd.DataFrame, path: pd.DataFrame, span: tuple[float, fl
     """
     table = plane.pivot(index="b", columns="a", values="loss")
     drawn = ax.contourf(table.columns, table.index, table, levels=steps(span, LINES), vmin=span[0], vmax=span[1], cmap=SCALE, extend="both")
+    ax.contour(table.columns, table.index, table, levels=drawn.levels, colors="white", linewidths=0.5, alpha=0.6)
     # White with a black rim: neutral, since colours mean methods, and visible on all of the scale.
     rim = [withStroke(linewidth=3.6, foreground="black"), Normal()]
-    ax.plot(path.a, path.b, ".-", color="white", linewidth=1.6, markersize=6, path_effects=rim, label="path, one dot an epoch")
+    ax.plot(path.a, path.b, ".-", color="white", linewidth=1.4, markersize=3.5, path_effects=rim, label="path, one dot an epoch")
     marks = {"linestyle": "none", "color": "white", "markeredgecolor": "black", "markeredgewidth": 1.2}
     drops = path[path["drop"]]
     ax.plot(path.a.iloc[:1], path.b.iloc[:1], marker="o", markersize=9, label="initial weights", **marks)
