@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from replib.data import Data
+from replib.experiments.cost import SPEED, estimate, operations
 from replib.experiments.profiles import PROFILES
 from replib.experiments.registry import EXHIBITS, reported
+from replib.experiments.runner import closure
 from replib.experiments.sparsity_winning_twice import (
     attacks,
     figure_1,
@@ -27,6 +29,7 @@ from replib.experiments.sparsity_winning_twice.tables import table_1
 from replib.methods import FlyingBirdPlus, Quota, Searched
 from replib.models.build import build
 from replib.models.spec import weight_shapes
+from replib.root import our_exhibits, printed_exhibits, project_root
 from replib.spec import key, parents, task
 from replib.training.schedule import plateau_start, rate
 
@@ -236,3 +239,28 @@ def test_before_robustification_the_search_is_for_thirty_percent():
     searches = [t.job for t in parents(run.ticket, 0)]
     assert [s.method.densities for s in searches] == [(0.7,)]
     assert task(run, 0).job.epochs == 1
+
+
+def test_the_papers_settings_are_priced_before_anything_runs():
+    """Images, epochs and cost of an image: ResNet-18 with PGD-10 takes 23 forward passes of 1.11 GFLOP an update, PGD-20 validation 42."""
+    dense = task(PROFILES["paper"].recipe(*CIFAR10).pgd_at(), 0)
+    assert operations(dense) == pytest.approx(200 * 1.1108e9 * (45_000 * 23 + 5_000 * 42), rel=2e-3)
+    wide = task(PROFILES["paper"].recipe(*WIDE).pgd_at(), 0)
+    assert operations(wide) / operations(dense) == pytest.approx(13.318 / 1.1108, rel=2e-3)
+    assert estimate(dense, device="cuda") == pytest.approx(operations(dense) / SPEED["cuda"])
+
+
+@pytest.mark.parametrize("e", [e for e in EXHIBITS.values() if e.id.startswith(PAPER)], ids=lambda e: e.id.partition("/")[2])
+def test_every_exhibit_has_a_price_in_the_papers_setting(e):
+    tasks = closure(e.tasks(PROFILES["paper"], [0]))
+    assert all(estimate(t, device="cuda") > 0 for t in tasks)
+    assert all(t.job.label() for t in tasks)
+
+
+def test_every_table_and_figure_of_the_paper_has_its_runs_and_its_page():
+    root = project_root()
+    wanted = {id for id in printed_exhibits(root) | our_exhibits() if id.startswith(PAPER)}
+    assert len(wanted) == 28 + 2
+    assert wanted <= set(EXHIBITS)
+    assert [id for id in wanted if not (root / "notebooks" / f"{id}.ipynb").exists()] == []
+    assert {id for id, e in EXHIBITS.items() if id.startswith(PAPER) and e.page} == wanted

@@ -149,6 +149,7 @@ WORKSTATION = Profile(
     ordering=3,
     scope="same data reduced",
     settings=("Random Pruning", "Robust Bird", "Flying Bird", "Flying Bird+"),
+    attention=replace(_PART, data=Data("cifar10", n_train=3000, n_val=500, n_test=1000)),
     ensemble_images=500,
 )
 

@@ -443,8 +443,8 @@ def benchmarks(rows: Sequence[Record]) -> str:
 def calibration(rows: Sequence[Record]) -> str:
     """The trials from which the small profile's settings were chosen. `rows` are those of ``results/calibration.csv``."""
     heads = {
-        "role": "stands for", "setting": "setting", "net": "network", "lr_times_decay": "sum of learning rate × weight decay", "robust_best": "RA best, %",
-        "robust_final": "RA final, %", "gap": "gap, points", "drop": "drop, points", "seconds": "seconds",
+        "role": "stands for", "setting": "setting", "net": "network", "lr_times_decay": "sum of learning rate × weight decay",
+        "robust_best": "RA best, %", "robust_final": "RA final, %", "gap": "gap, points", "drop": "drop, points", "seconds": "seconds",
     }  # fmt: skip
     words = {"role": escape, "setting": escape, "net": escape, "lr_times_decay": lambda v: number(float(v))}
     body = [[words.get(k, lambda v: f"{round(float(v), 1) + 0.0:.1f}".replace("-", "−"))(row[k]) for k in heads] for row in rows]
