@@ -65,7 +65,7 @@ _PAIRS = replace(
     _DIGITS, data=Data("digit_pairs", augment="none", n_train=500, n_test=400), net=Net("preact_resnet_small", width=20), eps=0.05,
     epochs=12, batch=16, **_THREE,
 )  # fmt: skip
-_FINE = replace(_DIGITS, data=Data("mnist_fine", augment="none", n_test=600), eps=0.02, epochs=10, batch=40, **_THREE)
+_FINE = replace(_DIGITS, data=Data("mnist_fine", augment="none", n_test=600), eps=0.02, epochs=14, batch=20, **_THREE)
 # Departs: half the learning rate and three quarters of the radius for VGG, whose dense relative does not start to learn otherwise.
 _VGG = replace(_DIGITS, net=Net("vgg_small"), eps=0.15, epochs=20, lr=0.05, weight_decay=5e-3, search_share=0.6)
 _WIDER = replace(_DIGITS, net=Net("preact_resnet_small", width=32), epochs=15, batch=16, **_THREE)
