@@ -107,6 +107,20 @@ def test_smooth_grad_of_a_linear_model_is_the_size_of_its_weights(samples, noise
     assert not torch.allclose(wanted, stretched(sizes))  # the brightest pixel was cut
 
 
+def test_gradients_are_averaged_before_their_size_is_taken():
+    """Around the bottom of a parabola gradients of noisy copies cancel; their sizes would not."""
+
+    class Parabola(nn.Module):
+        def forward(self, x):
+            return (x - 0.5).square().sum((1, 2, 3))[:, None]
+
+    x = torch.full((1, 1, 4, 4), 0.5)
+    x[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
+    found = smooth_grad(Parabola(), x, torch.tensor([0]), rng(), samples=400, noise=0.5)
+    assert found[0, 0, :2].min() > 0.9
+    assert found[0, 1:].max() < 0.2  # 0.5 * sqrt(2 / pi) / 0.5 = 0.8 if sizes were averaged
+
+
 def test_noise_is_a_share_of_each_images_own_range():
     """A flat image gets no noise, the other one its share."""
     seen = []
