@@ -124,7 +124,7 @@ def row_values(reader: Reader, row: Row, seed: int) -> dict[str, float]:
         "robust_generalization_gap": robust[at["train"]]["accuracy"] - final,
         "final_density_percent": 100 * results["density"],
         "lr_times_decay": results["lr_times_decay"],
-        "best_epoch": results["checkpoints"]["best_ra"]["epoch"],
+        "best_epoch": results["checkpoints"][row.checkpoints[0]]["epoch"],
         "train_seconds": reader.summary(t)["cost"]["wall_seconds"],
         "processor_seconds": sum(reader.summary(task(j, seed))["cost"]["cpu_seconds"] for j in (row.run, *row.costs.values())),
         "peak_memory_mib": reader.summary(t)["cost"]["peak_memory_bytes"] / 2**20,

@@ -258,12 +258,15 @@ def _output(state: State, job: Train) -> Output:
             arrays[name] = torch.stack(rows).cpu().numpy()
     arrays |= {n.removeprefix("output/"): v.cpu().numpy() for n, v in state.method.items() if n.startswith("output/")}
     last = state.history[-1]
+    checkpoints = {n: {"epoch": b["epoch"], "value": b["value"]} for n, b in state.best.items()}
+    if state.average:
+        checkpoints["average_best_ra"] = {"epoch": state.average["epoch"], "value": state.average["best"]}
     return Output(
         results={
             "epochs": state.epoch,
             "steps": state.step,
             "stopped": state.stopped,
-            "checkpoints": {n: {"epoch": b["epoch"], "value": b["value"]} for n, b in state.best.items()},
+            "checkpoints": checkpoints,
             "density": last["density"],
             "lr_times_decay": last["lr_times_decay"],
             "retained": list(job.retain),
