@@ -103,3 +103,19 @@ def loss_rises(data: pd.DataFrame, label: str = "rise of adversarial loss (nats)
     ax.set(xlabel="displacement of the weights (filter norms)", ylabel=label, xlim=(0, None))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside right center")
     return figure
+
+
+def search_accuracy(data: pd.DataFrame) -> Figure:
+    """Standard accuracy over the epochs of a ticket search, one line a training regime (A, Figure A7).
+
+    `data`: columns setting, seed, epoch, standard_accuracy in percent.
+    """
+    figure, ax = plt.subplots(figsize=(7.4, 3.9), layout="constrained")
+    for name, runs in data.groupby("setting", sort=False):
+        style = look(name)
+        drawn = {"colour": style.colour, "dash": style.dash, "marker": style.marker, "label": style.label}
+        seeds_and_mean(runs, "epoch", "standard_accuracy", ax=ax, **drawn)
+    ax.set(xlabel="epoch of the search", ylabel="standard accuracy,\nvalidation (%)", xlim=(0, 1.03 * data.epoch.max()))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside right center", title="trained by", handlelength=3.2)
+    return figure

@@ -33,9 +33,10 @@ STYLE: dict[str, Look] = {
     "Fast AT, Flying Bird+": Look("#66c2a4", "*"),
     "Free AT": Look("#882255", "H"),
     "Free AT, Flying Bird+": Look("#cc79a7", "8"),
-    "SGD tickets": Look("#e69f00", "o"),
-    "Fast AT tickets": Look("#009e73", "d"),
-    "PGD-10 tickets": Look("#aa4499", "s"),
+    "SGD tickets": Look("#009e73", "o", "-", "SGD"),
+    "Fast AT tickets": Look("#cc79a7", "^", "-", "Fast AT"),
+    "Fast AT (step decay) tickets": Look("#cc79a7", "v", ":", "Fast AT, step decay"),
+    "PGD-10 tickets": Look("#5d3a9b", "s", "--", "PGD-10"),
 }
 CHANCE = "#999999"
 
