@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,13 @@ def _bird(r: Results, search: Any, density: float) -> dict[str, Any]:
     }
 
 
-def alive(r: Results) -> HTML:
-    """Two tables: by sparsity, the first mask distance beside the threshold, and how often triggers fire beside shuffled signals."""
+def alive(r: Results, rows: Sequence[Row] | None = None) -> HTML:
+    """Two tables: by sparsity, the first mask distance beside the threshold, and how often triggers fire beside shuffled signals.
+
+    Of the exhibit's own rows unless `rows` are given; a table that would be empty is left out.
+    """
     birds, plus = [], []
-    rows = r.exhibit.rows(r.profile)
+    rows = r.exhibit.rows(r.profile) if rows is None else rows
     names = {"dataset": "data set", "architecture": "network", "variant": "variant"}
     apart = [c for c in names if len({row.labels()[c] for row in rows}) > 1]
     seen = set()
@@ -78,4 +82,4 @@ def alive(r: Results) -> HTML:
             birds.append(level | _bird(r, row.costs["search"], round(1 - row.sparsity_percent / 100, 6)))
         if isinstance(row.run.method, FlyingBirdPlus):
             plus.append(level | _plus(r, row))
-    return HTML(table(pd.DataFrame(birds)).data + table(pd.DataFrame(plus), 0).data)
+    return HTML("".join(table(pd.DataFrame(lines), decimals).data for lines, decimals in ((birds, 2), (plus, 0)) if lines))

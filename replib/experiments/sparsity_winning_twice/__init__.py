@@ -14,6 +14,7 @@ from replib.experiments.sparsity_winning_twice import (
     figure_a8,
     figure_a9,
     figure_a10,
+    figure_a11,
     tables,
 )
 
@@ -29,4 +30,5 @@ EXHIBITS: tuple[Exhibit, ...] = (
     figure_a8.EXHIBIT,
     figure_a9.EXHIBIT,
     figure_a10.EXHIBIT,
+    figure_a11.EXHIBIT,
 )
