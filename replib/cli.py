@@ -92,6 +92,8 @@ def _chosen(exhibits: list[str] | None) -> list[Exhibit]:
 def _seeds(text: str | None, chosen: list[Exhibit], p: Profile) -> list[int] | None:
     """The seeds that were asked for; each must be declared for one of the exhibits at least, or nothing would happen without a word."""
     seeds, declared = _parse_seeds(text), max(e.declared(p) for e in chosen)
+    if seeds is not None and not declared:
+        raise ReplibError(f"{chosen[0].id} is a drawing without runs, so it has no seeds. Leave out --seeds.")
     if seeds is not None and (beyond := [s for s in seeds if s >= declared]):
         whose = chosen[0].id if len(chosen) == 1 else "these exhibits"
         raise ReplibError(
@@ -373,6 +375,9 @@ def publish(exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: S
     lines, chosen = [], _chosen(exhibits)
     wanted = _seeds(seeds, chosen, p)
     for e in tqdm(chosen, desc="publishing", leave=False):
+        if not e.declared(p):
+            lines.append(f"{e.id}: a drawing without runs; nothing to publish")
+            continue
         whole = complete_seeds(e, p, found.store, wanted)
         names = publish_tasks(found.store, closure(e.tasks(p, whole)), found.published.root)
         lines.append(f"{e.id}: {len(whole)} of {e.declared(p)} declared seeds complete; {len(names)} jobs written")

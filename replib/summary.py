@@ -31,6 +31,8 @@ def published_frames(profile: str, root: Path) -> dict[str, pd.DataFrame]:
     p, reader = get(profile), Published(root / "results" / profile)
     found = {}
     for e in EXHIBITS.values():
+        if not e.declared(p):
+            continue  # a drawing: it has no numbers
         try:
             found[e.id] = e.read(reader, p, range(e.declared(p)))
         except Missing:

@@ -36,6 +36,9 @@ def compare(ids: Sequence[str], profile: str, root: Path, seeds: Sequence[int] |
     lines, problems, differs = [], [], 0
     for id in ids:
         e = exhibit(id)
+        if not e.declared(p):
+            lines.append(f"{id}: a drawing without runs; nothing to compare")
+            continue
         here = complete_seeds(e, p, found.store, seeds)
         for s in sorted(set(range(e.declared(p)) if seeds is None else seeds) - set(here)):
             states = {t: found.store.status(t, deep=True) for t in closure(e.tasks(p, [s]))}

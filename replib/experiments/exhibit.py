@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from replib.experiments.profiles import Profile
-from replib.experiments.rows import Row, frame
+from replib.experiments.rows import COLUMNS, Row, frame
 from replib.spec import Job, Task, task
 from replib.store.evidence import Reader
 
@@ -18,21 +18,21 @@ from replib.store.evidence import Reader
 class Exhibit:
     """One table or figure: the jobs it is drawn from and the tidy frame they become.
 
-    `seeds` says which declared number of seeds applies. `jobs(profile)` lists the jobs (parents are found by themselves);
-    `read(reader, profile, seeds)` returns the tidy frame of what is done in all of them.
+    `seeds` says which declared number of seeds applies; "none" is a drawing, which has no jobs and so no seeds. `jobs(profile)` lists the
+    jobs (parents are found by themselves); `read(reader, profile, seeds)` returns the tidy frame of what is done in all of them.
     """
 
     id: str
     title: str
     jobs: Callable[[Profile], Sequence[Job]]
     read: Callable[[Reader, Profile, Sequence[int]], pd.DataFrame]
-    seeds: Literal["flagship", "ordering", "one"] = "ordering"
+    seeds: Literal["flagship", "ordering", "one", "none"] = "ordering"
     rows: Callable[[Profile], list[Row]] | None = None  # of accuracies, where it has any
     page: bool = True  # False: shown on another exhibit's page
 
     def declared(self, p: Profile) -> int:
         """Number of seeds declared for this exhibit in profile `p`."""
-        return {"flagship": p.flagship, "ordering": p.ordering, "one": 1}[self.seeds]
+        return {"flagship": p.flagship, "ordering": p.ordering, "one": 1, "none": 0}[self.seeds]
 
     def tasks(self, p: Profile, seeds: Sequence[int] | None = None) -> list[Task]:
         """The tasks of the exhibit itself, ancestors not included."""
@@ -52,3 +52,8 @@ def rows_exhibit(
         lambda reader, p, chosen: frame(reader, rows(p), chosen, paper=paper, exhibit=name),
         seeds, rows, page,
     )  # fmt: skip
+
+
+def drawing(id: str, title: str) -> Exhibit:
+    """An exhibit that is drawn from the profile's settings alone: no jobs, no seeds, a frame without lines."""
+    return Exhibit(id, title, lambda p: (), lambda reader, p, seeds: pd.DataFrame(columns=list(COLUMNS)), "none")

@@ -64,7 +64,7 @@ class Results:
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds that are done in every row."""
+        """Seeds that are done in every row; none for a drawing, which has no runs."""
         return sorted(int(s) for s in self.frame.seed.unique())
 
 

@@ -26,10 +26,13 @@ def folder(result: Any) -> Path:
     return Path(base) if base else project_root() / "build" / "rendered" / result.profile.label / paper
 
 
-def save(result: Any, *, figure: Figure | None = None, table: pd.DataFrame | None = None, name: str = "", caption: str = "") -> Markdown:
+def save(
+    result: Any, *, figure: Figure | None = None, drawing: str = "", table: pd.DataFrame | None = None, name: str = "", caption: str = ""
+) -> Markdown:
     """Write a figure as SVG and PNG and its data as CSV beside the rendered notebook; returns links to them.
 
-    Files are called ``<exhibit>[__<name>].svg|png|csv``. A watermark is drawn into figures of a profile whose numbers mean nothing.
+    `drawing` is the text of an SVG instead of a figure, written as it is. Files are called ``<exhibit>[__<name>].svg|png|csv``. A watermark
+    is drawn into figures of a profile whose numbers mean nothing.
     """
     from IPython.display import Markdown
 
@@ -42,6 +45,9 @@ def save(result: Any, *, figure: Figure | None = None, table: pd.DataFrame | Non
             figure.text(0.5, 0.5, result.profile.watermark, ha="center", va="center", rotation=20, fontsize=20, color="red", alpha=0.35)
         for kind in ("svg", "png"):
             figure.savefig(out / f"{stem}.{kind}", bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
+        links += [f"[figure as SVG]({stem}.svg)"]
+    if drawing:
+        write_bytes(out / f"{stem}.svg", drawing.encode())
         links += [f"[figure as SVG]({stem}.svg)"]
     if table is not None:
         write_bytes(out / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g").encode())

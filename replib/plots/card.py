@@ -26,3 +26,14 @@ def card(figure: Figure, alt: str, caption: str = "") -> HTML:
     source = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
     image = f'<img src="{source}" alt="{html.escape(alt)}" style="max-width:100%;background:#fff;border-radius:4px">'
     return HTML(f'<figure class="replib-figure" style="margin:0">{image}<figcaption>{caption}</figcaption></figure>')
+
+
+def drawn(svg: str, caption: str = "", least: int = 720) -> HTML:
+    """An SVG inside the page, its text as text; it scrolls where the page is narrower than `least` pixels, so that it stays legible.
+
+    The SVG says itself what it shows: it must have a `title` and a `desc`.
+    """
+    if "<title" not in svg or "<desc" not in svg:
+        raise ReplibError("A drawing needs a title and a desc element: they are what a reader hears who cannot see it.")
+    body = f'<div style="overflow-x:auto"><div style="min-width:{least}px">{svg}</div></div>'
+    return HTML(f'<figure class="replib-figure" style="margin:0">{body}<figcaption>{caption}</figcaption></figure>')

@@ -22,12 +22,16 @@ from replib.spec import Task, walk
 def seeds(r: Results) -> str:
     """'5 seeds (0 to 4) of 5 declared.' in words."""
     n, declared = len(r.seeds), r.exhibit.declared(r.profile)
+    if not n:
+        return "drawn from its settings, without runs."
     span = f"{r.seeds[0]} to {r.seeds[-1]}" if n > 1 else f"{r.seeds[0]}"
     return f"{n} seed{'s' * (n != 1)} ({span}) of {declared} declared."
 
 
 def header(r: Results) -> str:
     """One line: profile, what the data are, seeds."""
+    if r.frame.empty:
+        return f"Profile {r.profile.label}: {seeds(r)}"
     found = (d.name.replace("_", " ") for t in r.exhibit.tasks(r.profile, r.seeds[:1]) for d in walk(t.job) if isinstance(d, Data))
     return f"Profile {r.profile.label} (data: {', '.join(dict.fromkeys(found))}; scope: {r.profile.scope}): {seeds(r)}"
 
@@ -70,6 +74,8 @@ def tasks(r: Results) -> list[Task]:
 def cost(r: Results) -> str:
     """What the runs of the page took: jobs, hours of one core or device, machines, largest memory."""
     summaries = [r.evidence.summary(t) for t in tasks(r)]
+    if not summaries:
+        return "No jobs: this page costs nothing."
     spent = sum(s["cost"]["wall_seconds"] for s in summaries)
     memory = max(s["cost"]["peak_memory_bytes"] for s in summaries) / 2**20
     return f"{len(summaries)} jobs took {human(spent)} one after another; the largest used {memory:.0f} MiB."
@@ -112,5 +118,7 @@ def runs(r: Results) -> HTML:
         here = [f for f in ("spec.json", "metrics.csv", "summaries.jsonl") if (published / name / f).exists()]
         links = " · ".join(f"<a href='../../results/{r.profile.name}/{name}/{f}'>{f}</a>" for f in here)
         lines.append({"job": f"<code>{name}</code>", "what": label, "files": links or "in the working store only"})
+    if not lines:
+        return HTML("")
     body = pd.DataFrame(lines).to_html(index=False, border=0, escape=False)
     return HTML(f"<details><summary>The {len(lines)} jobs behind this page</summary><div class='replib-table'>{body}</div></details>")

@@ -6,6 +6,7 @@ from replib.experiments.exhibit import Exhibit
 from replib.experiments.sparsity_winning_twice import (
     attacks,
     figure_1,
+    figure_2,
     figure_3,
     figure_4,
     figure_5,
@@ -22,6 +23,7 @@ EXHIBITS: tuple[Exhibit, ...] = (
     *tables.EXHIBITS,
     *attacks.EXHIBITS,
     figure_1.EXHIBIT,
+    figure_2.EXHIBIT,
     figure_3.EXHIBIT,
     figure_4.EXHIBIT,
     figure_5.EXHIBIT,
