@@ -73,7 +73,8 @@ def schedule(p: Profile) -> Schedule:
     method, watch = plus.method, finder.method
     return Schedule(
         density, plus.epochs, finder.epochs, watch.queue + 1, watch.queue, watch.tau, watch.relative, awake(method, plus.epochs),
-        method.window, math.ceil(method.frequency * method.window - 1e-9), method.delta_p, method.delta_g, updates(method, density, steps, plus.epochs),
+        method.window, math.ceil(method.frequency * method.window - 1e-9), method.delta_p, method.delta_g,
+        updates(method, density, steps, plus.epochs),
     )  # fmt: skip
 
 
