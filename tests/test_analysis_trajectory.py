@@ -24,7 +24,7 @@ from replib.store.context import Context
 from replib.training import networks
 
 RECIPE = SMOKE.recipe("CIFAR-10", "ResNet-18")
-ATTACK = PGD(0.2, 2, start="zero")
+ATTACK = PGD(0.2, 2)  # with random starts: a wrong seed gives other images
 RUN = RECIPE.pgd_at(epochs=3, retain=("weights",))
 IMAGES = 30
 

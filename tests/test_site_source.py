@@ -86,7 +86,8 @@ def test_register_points_to_code_that_exists():
 
     with (PACKAGE.parent / "book/register.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["number"]) for row in rows] == list(range(1, 51))
+    assert len(rows) > 50
+    assert [int(row["number"]) for row in rows] == list(range(1, len(rows) + 1))
     for row in rows:
         assert row["paper"] in {"A", "B", "C", "D", "all"}
         for name in row["where"].split():

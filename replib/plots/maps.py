@@ -91,11 +91,13 @@ def concentration(frame: pd.DataFrame) -> Figure:
     """The measures of both kinds of map, one point a seed, with the dense mean as a line. Columns are measures that `frame` has."""
     kinds = {"attention": "Grad-CAM", "saliency": "saliency (SmoothGrad)"}
     measures = [m for m in PANELS if f"attention_{m}" in set(frame.metric)]
-    (sparsity,) = (s for s in frame.sparsity_percent.unique() if s > 0)
+    dense = frame[frame.setting == "Baseline"]
     figure, axes = plt.subplots(2, len(measures), figsize=(3.2 * len(measures), 5.2), sharex=True, squeeze=False, layout="constrained")
     for row, (kind, title) in zip(axes, kinds.items(), strict=True):
         for ax, measure in zip(row, measures, strict=True):
-            strip(frame, f"{kind}_{measure}", sparsity, ax)
+            metric = f"{kind}_{measure}"
+            sparse = frame[(frame.metric == metric) & (frame.setting != "Baseline")]
+            strip(sparse, dense[dense.metric == metric].value.mean(), ax=ax)
             ax.set_ylabel(PANELS[measure])
             ax.set_title(title, fontsize=10)
     return figure
