@@ -19,6 +19,7 @@ from replib.spec import ReplibError
 
 REPO = Path(__file__).resolve().parents[1]
 TABLE = "sparsity_winning_twice/table_1"
+DRAWING = "sparsity_winning_twice/figure_2"
 
 
 @pytest.fixture
@@ -62,6 +63,7 @@ WRONG = [
     (("plan", TABLE, "--device", "gpu"), "--device 'gpu'", "write cpu, cuda or cuda:1."),
     (("run", TABLE, "-p", "smoke", "-j", "100000"), "-j 100000", "leave it out"),
     (("run", "--key", "nope"), "called 'nope'", "replib plan -p laptop"),
+    (("run", DRAWING, "--seeds", "0"), "has no seeds", "Leave out --seeds"),
     (("render", f"{TABLE}_controls"), "no notebook of its own", "replib list"),
     (("data", "--fetch"), "--fetch needs to be told", "--fetch"),
     (("data", "cifar"), "data set = 'cifar'", "Did you mean 'cifar10'?"),
@@ -80,6 +82,20 @@ def test_what_is_asked_wrongly_is_named_with_its_remedy(replib, words, what, rem
     assert what in err
     assert remedy in err[err.index(what) :]
     assert "Traceback" not in err
+
+
+def test_a_drawing_goes_through_every_command_without_runs(replib, root):
+    for words, said in {
+        ("plan",): "0 jobs",
+        ("status",): "0 jobs: 0 here",
+        ("run", "--quiet"): "0 jobs done, 0 failed",
+        ("verify",): "nothing to compare",
+        ("publish",): "nothing to publish",
+    }.items():
+        status, out, _ = replib(words[0], DRAWING, *words[1:])
+        assert status == 0
+        assert said in out
+    assert not list(root.rglob("sparsity_winning_twice.figure_2.csv"))  # no numbers, no table of numbers
 
 
 def test_a_root_that_is_no_checkout_is_named(replib, monkeypatch):

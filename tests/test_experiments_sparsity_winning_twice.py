@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from replib.claims import resample
+from replib.claims.predicates import sparsity_winning_twice as swt
+from replib.claims.table import Sample, Table
 from replib.data import Data
 from replib.experiments.cost import SPEED, estimate, operations
+from replib.experiments.jobs import execute
 from replib.experiments.profiles import PROFILES
-from replib.experiments.registry import EXHIBITS, reported
+from replib.experiments.registry import EXHIBITS, reported, results
+from replib.experiments.rows import COLUMNS
 from replib.experiments.runner import closure
 from replib.experiments.sparsity_winning_twice import (
     attacks,
     figure_1,
+    figure_2,
     figure_3,
+    figure_4,
     figure_5,
     figure_6,
+    figure_a7,
     figure_a8,
     figure_a9,
     figure_a10,
+    figure_a11,
     tables,
 )
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100, PAPER, VGG10, WIDE, search, sparse
+from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100, PAPER, VGG10, WIDE, search, sparse, ticket
 from replib.experiments.sparsity_winning_twice.tables import table_1
 from replib.methods import FlyingBirdPlus, Quota, Searched
 from replib.models.build import build
 from replib.models.spec import weight_shapes
+from replib.plots import facts
 from replib.root import our_exhibits, printed_exhibits, project_root
 from replib.spec import key, parents, task
 from replib.training.schedule import plateau_start, rate
@@ -264,3 +277,170 @@ def test_every_table_and_figure_of_the_paper_has_its_runs_and_its_page():
     assert wanted <= set(EXHIBITS)
     assert [id for id in wanted if not (root / "notebooks" / f"{id}.ipynb").exists()] == []
     assert {id for id, e in EXHIBITS.items() if id.startswith(PAPER) and e.page} == wanted
+
+
+# ---- frames as the claims read them ---------------------------------------------------------------------------------------------------
+class Tables:
+    """A reader that knows the metrics and events of runs by name, the same for every seed."""
+
+    def __init__(self, metrics, events=None):
+        self.known = {"metrics": metrics, "events": events or {}}
+
+    def table(self, t, name="metrics"):
+        return self.known[name].get(t.job.name, pd.DataFrame())
+
+    def results(self, t):
+        return {"collapsed": False}
+
+    def summary(self, t):
+        return {}
+
+
+def judged(predicate, frame):
+    """Name and value of each condition of a claim on a frame; the mean over its seeds."""
+    sample = Sample(frame, swt.SETTINGS)
+    return [(c.name, float(np.mean(c.value))) for c in predicate(Table(sample, resample.means(sample)))]
+
+
+def test_figure_4_pairs_every_regularizer_with_its_run_of_table_1():
+    for p in PROFILES.values():
+        rows, known = figure_4.rows(p), runs_of_table_1(p)
+        paired = [(r.setting, r.variant) for r in rows if r.setting != figure_4.CONTROL]
+        assert paired == [(s, f"regularizer={n}") for s in ("Baseline", "Flying Bird+") for n in ("none", "KD", "SWA")]
+        for r in rows:
+            plain = "regularizer=none" in r.variant
+            assert (key(r.run) in known) == plain
+            own = replace(r.run, average=None, loss=rows[0].run.loss)  # nothing but the regularizer differs
+            assert key(own) == key(next(o for o in rows if plain_twin(r, o)).run)
+
+
+def plain_twin(r, other):
+    return other.variant == "regularizer=none" and other.setting == r.setting.split(",")[0]
+
+
+@pytest.mark.parametrize("p", PROFILES.values(), ids=PROFILES)
+def test_teachers_are_the_standard_twin_and_the_baseline_and_their_cost_is_counted(p):
+    rows = {(r.setting, r.variant): r for r in figure_4.rows(p)}
+    recipe = p.recipe(*CIFAR10)
+    for setting in figure_4.SETTINGS:
+        taught = rows[setting, "regularizer=KD"]
+        loss = taught.run.loss
+        assert key(loss.standard_teacher) == key(recipe.standard())
+        assert key(loss.robust_teacher) == key(rows["Baseline", "regularizer=none"].run)
+        assert loss.checkpoints == ("best_sa", "best_ra")
+        assert loss.attack == rows["Baseline", "regularizer=none"].run.loss.attack
+        assert {key(job) for job in taught.costs.values()} == {key(loss.standard_teacher), key(loss.robust_teacher)}
+
+
+def test_averages_start_at_their_share_and_with_flying_bird_plus_with_its_controller():
+    rows = figure_4.rows(PROFILES["paper"])
+    starts = {r.setting: r.run.average.start * r.run.epochs for r in rows if r.variant == "regularizer=SWA"}
+    assert starts == pytest.approx({"Baseline": 55, "Flying Bird+": 100, figure_4.CONTROL: 100})
+    for r in rows:
+        assert (r.checkpoints == ("average_best_ra", "average_final")) == (r.run.average is not None)
+    late = figure_4.average(FlyingBirdPlus(t_start=0.1))
+    assert late.start == pytest.approx(55 / 200)
+
+
+def test_the_claim_of_figure_4_compares_each_regularizer_and_not_the_control():
+    values = {("Baseline", "KD"): 50, ("Flying Bird+", "KD"): 53, ("Baseline", "SWA"): 51, ("Flying Bird+", "SWA"): 52}
+    lines = [
+        r.labels() | {"metric": "robust_accuracy_best", "seed": 0, "value": float(values.get((r.setting, r.variant.partition("=")[2]), 1))}
+        for r in figure_4.rows(PROFILES["smoke"])
+    ]
+    found = dict(judged(swt.swt_adds_to_smoothening, pd.DataFrame(lines).assign(paper=PAPER, exhibit="figure_4")))
+    assert [round(v, 6) for v in found.values()] == [3, 1]
+
+
+def test_figure_a7_averages_the_same_epochs_of_the_runs_of_figure_a8():
+    for p in PROFILES.values():
+        runs = figure_a7.runs(p)
+        assert [key(r) for r in runs.values()] == [key(figure_a8.regimes(p)[n]) for n in ("SGD", "Fast AT", "PGD-10", figure_a8.STEPPED)]
+        assert 2 <= figure_a7.compared(p) <= min(30, *(r.epochs for r in runs.values()))
+    p = PROFILES["laptop"]
+    n = figure_a7.compared(p)
+    slopes = {"SGD": 8.0, "Fast AT": 2.0, "PGD-10": 5.0, figure_a8.STEPPED: 1.0}
+    epochs = np.arange(1, 21)
+    reader = Tables({k: pd.DataFrame({"epoch": epochs, "val_sa": np.where(epochs <= n, v * epochs, 1e6)}) for k, v in slopes.items()})
+    frame = figure_a7.read(reader, p, [0, 1])
+    mean = (n + 1) / 2
+    assert dict(judged(swt.swt_sgd_learns_fastest, frame)) == pytest.approx(
+        {"mean SA during search, SGD minus Fast AT tickets": 6 * mean, "mean SA during search, SGD minus PGD-10 tickets": 3 * mean}
+    )
+    drawn = figure_a7.curves(SimpleNamespace(evidence=reader, profile=p, seeds=[0, 1]))
+    assert len(drawn) == 4 * 2 * n
+    assert drawn.standard_accuracy.max() == 8.0 * n
+
+
+def controlled():
+    """Five updates in three epochs, of which three prune and two grow more; a density that falls and rises a little."""
+    events = pd.DataFrame(
+        {
+            "epoch": [1, 2, 2, 3, 3], "step": [1, 2, 3, 4, 5], "prune_boost": [False, True, True, True, False],
+            "growth_boost": [False, False, False, True, True],
+        }
+    )  # fmt: skip
+    metrics = pd.DataFrame({c: [60.0, 61.0, 62.0] for c in ("train_ra", "val_sa", "val_ra", "val_robust_loss")})
+    return Tables({"Flying Bird+": metrics.assign(epoch=[1, 2, 3], density=[0.20, 0.12, 0.13])}, {"Flying Bird+": events})
+
+
+def test_figure_a11_counts_boosted_updates_and_draws_each_epoch_once():
+    p, reader = PROFILES["smoke"], controlled()
+    assert {key(job) for job in figure_a11.jobs(p)} <= runs_of_table_1(p)
+    frame = figure_a11.read(reader, p, [0])
+    found = frame[frame.sparsity_percent == 80].set_index("metric").value
+    assert found[["prune_ratio_raises", "growth_ratio_raises", "mask_updates"]].tolist() == [3, 2, 5]
+    assert found.sparsity_range == pytest.approx(8)
+    names = [name for name, _ in judged(swt.swt_fbp_capacity_moves, frame)]
+    assert len(names) == 6
+    marks = figure_a11.boosts(SimpleNamespace(evidence=reader, profile=p, seeds=[0]))
+    at_80 = marks[marks.sparsity_percent == 80]
+    assert sorted(zip(at_80.kind, at_80.epoch, strict=True)) == [("growth", 3), ("prune", 2), ("prune", 3)]
+
+
+def test_a_run_in_which_nothing_was_boosted_has_counts_of_zero():
+    reader = controlled()
+    for events in (pd.DataFrame(), reader.known["events"]["Flying Bird+"].assign(prune_boost=False, growth_boost=False)):
+        reader.known["events"]["Flying Bird+"] = events
+        frame = figure_a11.read(reader, PROFILES["smoke"], [0])
+        assert frame[frame.metric.isin(figure_a11.BOOSTS)].value.tolist() == [0, 0, 0, 0]
+        assert figure_a11.boosts(SimpleNamespace(evidence=reader, profile=PROFILES["smoke"], seeds=[0])).empty
+
+
+# ---- the schematic --------------------------------------------------------------------------------------------------------------------
+def test_the_schematic_updates_when_runs_do_and_bounds_their_density(store):
+    recipe = PROFILES["smoke"].recipe(*CIFAR10)
+    method = FlyingBirdPlus(interval=1 / 12, window=1, t_start=0.5)
+    drawn = ticket(recipe, 0.2, Quota("igq"))
+    run = recipe.pgd_at(epochs=6, ticket=drawn, method=method)
+    for job in (drawn, run):
+        execute(task(job, 0), store)
+    events, weights = store.table(task(run, 0), "events"), sum(store.results(task(run, 0))["layers"].values())
+    steps = store.results(task(run, 0))["steps"] // 6
+    planned = figure_2.updates(method, 0.2, steps, 6)
+    assert [round(u.epoch * steps) for u in planned] == events.step.tolist()
+    np.testing.assert_allclose([u.share for u in planned], events.k)
+    assert events.prune_boost.any() or events.growth_boost.any()
+    before = figure_2.awake(method, 6)
+    for u, kept in zip(planned, events.kept / weights, strict=True):
+        assert (u.low == u.high == 0.2) == (u.epoch <= before)
+        assert u.low - 0.01 <= kept <= u.high + 0.01  # whole weights in small layers
+
+
+@pytest.mark.parametrize("p", PROFILES.values(), ids=PROFILES)
+def test_the_schematic_has_the_settings_of_table_1(p):
+    s, runs = figure_2.schedule(p), {row.setting: row for row in table_1(p) if row.sparsity_percent in (0, 80)}
+    assert s.density == 0.2
+    assert s.epochs == runs["Flying Bird+"].run.epochs
+    assert s.search_epochs == runs["Robust Bird"].costs["search"].epochs
+    assert s.updates[-1].low <= s.density <= s.updates[-1].high
+    assert figure_2.table(s).columns.tolist() == ["epoch", "share", "low", "high"]
+
+
+def test_a_drawing_has_a_frame_without_lines_and_pages_can_say_so():
+    r = results("sparsity_winning_twice/figure_2", "smoke")
+    assert r.seeds == []
+    assert list(r.frame.columns) == list(COLUMNS)
+    assert "without runs" in facts.header(r)
+    assert "No jobs" in facts.cost(r)
+    assert facts.runs(r).data == ""

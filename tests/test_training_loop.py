@@ -23,10 +23,23 @@ from replib.models.build import prunable
 from replib.spec import Job, Pinned, ReplibError, SpecError, stream_seed, task
 from replib.store.context import Context
 from replib.store.folder import Output
-from replib.training import Average, CleanAndAdversarial, Compose, CrossEntropy, Distill, Fresh, FromRun, Slimming, Train, loop, networks
+from replib.training import (
+    SGD,
+    Average,
+    CleanAndAdversarial,
+    Compose,
+    CrossEntropy,
+    Distill,
+    Fresh,
+    FromRun,
+    Slimming,
+    Train,
+    loop,
+    networks,
+)
 from replib.training.losses import scales
 from replib.training.spec import Method
-from replib.training.state import Masked, read_state
+from replib.training.state import Masked, generator, read_state
 
 RECIPE = SMOKE.recipe("CIFAR-10", "ResNet-18")
 SPLIT = load(RECIPE.data)
@@ -480,6 +493,49 @@ def test_the_average_of_a_run_whose_mask_moves_is_as_sparse_as_its_last_mask(sto
     for name in layers:
         assert not average[name][final[name] == 0].any()
     assert any(not torch.equal(average[n], final[n]) for n in layers)
+
+
+def test_the_average_of_a_run_whose_weights_stand_still_is_those_weights(store):
+    t = done(store, quick(epochs=3, optim=SGD(lr=1e-30), average=Average(0.0)))
+    first, average = store.weights(t, "epoch_0"), store.weights(t, "average_final")
+    for name, _ in networks.fresh(t.job, SPLIT, 0).named_parameters():
+        torch.testing.assert_close(average[name], first[name], rtol=1e-6, atol=1e-20)
+
+
+def test_statistics_of_an_average_are_those_of_clean_training_images(store):
+    """What a fresh pass over the images gives the averaged weights, not what adversarial training left behind."""
+    t = done(store, quick(epochs=3, average=Average(0.0)))
+    net = networks.trained(Context(store, t), t, "average_final", SPLIT)
+    kept = {n: b.clone() for n, b in net.named_buffers() if "running" in n}
+    loop.refresh_statistics(net, SPLIT, t.job.batch, generator(0, "average/2"))
+    live = store.weights(t, "epoch_3")
+    assert kept
+    for name, buffer in net.named_buffers():
+        if "running" in name:
+            torch.testing.assert_close(kept[name], buffer, rtol=1e-5, atol=1e-7)
+            assert not torch.allclose(kept[name], live[name], rtol=1e-3)
+
+
+def test_distilled_averaged_flying_bird_plus_stays_inside_its_mask(store, monkeypatch):
+    """All that Figure 4 combines, at once, with a controller that steps in whatever the signals of so short a run are."""
+    monkeypatch.setattr(FlyingBirdPlus, "signals", lambda *_: (1.0, 0.0))
+    standard, robust = quick(loss=CrossEntropy()), quick()
+    method = FlyingBirdPlus(interval=1 / 8, window=1, t_start=0.25, delta_p=0.9)
+    loss = Distill(robust.loss.attack, standard, robust)
+    t = done(store, TICKET, standard, robust, quick(epochs=4, ticket=TICKET, method=method, loss=loss, average=Average(0.25)))
+    net, layers = networks.fresh(t.job, SPLIT, 0), store.results(t)["layers"]
+    first, last = (networks.ticket_masks(store, place, net) for place in (task(TICKET, 0), t))
+    assert store.table(t, "events").prune_boost.any()
+    assert sum(int(m.sum()) for m in last.values()) < 0.9 * sum(int(m.sum()) for m in first.values())
+    final, average = store.weights(t, "epoch_4"), store.weights(t, "average_final")
+    for name in layers:
+        assert not average[name][~last[name]].any()
+        assert not final[name][~last[name]].any()
+    evaluated = Evaluate(t.job, RECIPE.test_attack(), ("average_best_ra/test", "average_final/test"))
+    assert store.results(done(store, evaluated))["average_final/test"]["images"] == len(SPLIT.test)
+    best, table = store.results(t)["checkpoints"]["average_best_ra"], store.table(t)
+    assert best["value"] == table.average_val_ra.max()
+    assert best["epoch"] == table.epoch[table.average_val_ra.idxmax()] > 1
 
 
 def test_transfer_swaps_the_net_that_is_attacked_and_the_net_that_answers(store):

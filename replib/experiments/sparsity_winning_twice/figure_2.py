@@ -71,10 +71,10 @@ def schedule(p: Profile) -> Schedule:
     plus, finder = row(p, CIFAR10, "Flying Bird+", density).run, search(recipe, density)
     steps = -(-(recipe.data.n_train or recipe.data.role.n_train) // plus.batch)
     method, watch = plus.method, finder.method
+    enough = math.ceil(method.frequency * method.window - 1e-9)
     return Schedule(
         density, plus.epochs, finder.epochs, watch.queue + 1, watch.queue, watch.tau, watch.relative, awake(method, plus.epochs),
-        method.window, math.ceil(method.frequency * method.window - 1e-9), method.delta_p, method.delta_g,
-        updates(method, density, steps, plus.epochs),
+        method.window, enough, method.delta_p, method.delta_g, updates(method, density, steps, plus.epochs),
     )  # fmt: skip
 
 
