@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from replib.plots import curves, facts, heatmaps, points, surfaces, tables, trajectories
-from replib.plots.card import card
+from replib.experiments.profiles import PROFILES
+from replib.experiments.sparsity_winning_twice import figure_2
+from replib.plots import bars, boosts, curves, facts, heatmaps, points, schematic, surfaces, tables, trajectories
+from replib.plots.card import card, drawn
 from replib.plots.style import look
 from replib.spec import ReplibError
 
@@ -218,3 +222,119 @@ def test_paths_lie_over_contours_of_the_same_levels_with_shares_of_variance_on_t
     assert dense.get_ylim() == (-1, 2)
     assert len(figure.legends) == 1
     assert "nats" in figure.axes[-1].get_ylabel()
+
+
+# ---- paired bars ----------------------------------------------------------------------------------------------------------------------
+def bar_rows(low: float = 60.0) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"regularizer": g, "setting": s, "metric": m, "seed": k, "value": low + 3 * i + 2 * j + k - n}
+            for i, g in enumerate(("none", "KD", "SWA")) for j, s in enumerate(("Baseline", "Flying Bird+", "Baseline, late average"))
+            for n, m in enumerate(bars.PANELS) for k in (1, 0)
+        ]
+    )  # fmt: skip
+
+
+def test_bars_end_at_means_and_every_seed_is_a_point_in_the_order_of_seeds():
+    figure = bars.regularizers(bar_rows())
+    ax = figure.axes[0]
+    tops = [p.get_y() + p.get_height() for p in ax.patches]
+    np.testing.assert_allclose(tops, [60.5, 63.5, 66.5, 62.5, 65.5, 68.5])  # dense, then Flying Bird+; the control is not drawn
+    dots = [line.get_ydata().tolist() for line in ax.lines if line.get_label() == "_seeds"]
+    assert dots == [[60, 61], [63, 64], [66, 67], [62, 63], [65, 66], [68, 69]]
+    assert [t.get_text().split("\n")[0] for t in ax.get_xticklabels()] == ["none", "distillation", "weight averaging"]
+
+
+def test_a_cut_axis_says_so_and_both_panels_share_it():
+    left, right = bars.regularizers(bar_rows()).axes
+    low = left.get_ylim()[0]
+    assert 0 < low < bar_rows().value.min()
+    assert right.get_ylim() == left.get_ylim()
+    assert f"axis begins at {low:g}, not at 0" in left.get_ylabel()
+    assert [line for line in left.lines if line.get_label() == "_break"]
+    whole = bars.regularizers(bar_rows(low=1.0)).axes[0]
+    assert whole.get_ylim()[0] == 0
+    assert "begins" not in whole.get_ylabel()
+    assert not [line for line in whole.lines if line.get_label() == "_break"]
+
+
+# ---- ticket search and boosts ---------------------------------------------------------------------------------------------------------
+def test_regimes_of_a_search_have_a_line_each_told_apart_without_colour():
+    rows = [
+        {"setting": s, "seed": seed, "epoch": e, "standard_accuracy": 10.0 * n + e + seed}
+        for n, s in enumerate(("SGD tickets", "Fast AT tickets", "PGD-10 tickets", "Fast AT (step decay) tickets"))
+        for seed in (0, 2) for e in (1, 2, 3)
+    ]  # fmt: skip
+    (ax,) = curves.search_accuracy(pd.DataFrame(rows)).axes
+    lines = thick(ax)
+    assert list(lines) == ["SGD", "Fast AT", "PGD-10", "Fast AT, step decay"]
+    np.testing.assert_allclose(lines["PGD-10"].get_xydata(), [(1, 22), (2, 23), (3, 24)])
+    assert len([line for line in ax.lines if line.get_label() == "_seed"]) == 8
+    assert len({(line.get_linestyle(), line.get_marker()) for line in lines.values()}) == 4
+
+
+def boost_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
+    data = pd.DataFrame(
+        [
+            {
+                "sparsity_percent": s, "seed": k, "epoch": e, "train_ra": 50.0 + e, "val_ra": 40.0 + e + k, "val_sa": 80.0,
+                "density": 100 - s - e,
+            }
+            for s in (80.0, 90.0) for k in (3, 7) for e in (1, 2, 3, 4)
+        ]
+    )  # fmt: skip
+    marks = [(80.0, 3, 2, "prune"), (80.0, 3, 2, "growth"), (80.0, 3, 4, "prune"), (80.0, 7, 3, "growth")]
+    return data, pd.DataFrame(marks, columns=["sparsity_percent", "seed", "epoch", "kind"])
+
+
+def test_boosts_of_one_epoch_stand_beside_each_other_in_two_colours_and_dashes():
+    data, marks = boost_rows()
+    figure = boosts.training_curves(data, marks)
+    above = figure.axes[0]
+    lines = {k: [line for line in above.lines if line.get_label() == f"_{k}"] for k in ("prune", "growth")}
+    places = {k: [line.get_xdata()[0] for line in found] for k, found in lines.items()}
+    assert [round(x) for x in places["prune"]] == [2, 4]  # of the first seed alone, on its own epochs
+    assert [round(x) for x in places["growth"]] == [2]
+    assert places["prune"][0] < 2 < places["growth"][0]
+    styles = {(line.get_color(), line.get_linestyle()) for found in lines.values() for line in found}
+    assert len({c for c, _ in styles}) == 2
+    assert boosts.KINDS["prune"][1] != boosts.KINDS["growth"][1]
+    curve = next(line for line in above.lines if line.get_label() == "_val_ra")
+    np.testing.assert_allclose(curve.get_ydata(), [44, 45, 46, 47])  # seed 3
+
+
+def test_density_has_an_axis_of_its_own_and_every_seed_its_row_of_marks():
+    figure = boosts.training_curves(*boost_rows())
+    right = next(ax for ax in figure.axes if any(line.get_label() == "_density" for line in ax.lines))
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [19, 18, 17, 16])
+    below = figure.axes[2]
+    rows = {line.get_label(): [int(y) for y in line.get_ydata()] for line in below.lines}
+    assert rows == {"_prune": [0, 0], "_growth": [0, 1]}
+    assert [t.get_text() for t in below.get_yticklabels()] == ["3", "7"]
+    assert below.get_ylim()[0] > below.get_ylim()[1]  # the first seed on top, below its curve
+
+
+# ---- the schematic --------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("p", PROFILES.values(), ids=PROFILES)
+def test_the_schematic_is_well_formed_speaks_and_stays_on_its_card(p):
+    s = figure_2.schedule(p)
+    root = ElementTree.fromstring(schematic.birds(s))
+    tag = "{http://www.w3.org/2000/svg}"
+    assert root.get("role") == "img"
+    assert {e.get("id") for e in (root.find(f"{tag}title"), root.find(f"{tag}desc"))} == set(root.get("aria-labelledby").split())
+    card = next(root.iter(f"{tag}rect"))
+    assert (card.get("fill"), card.get("width")) == ("#ffffff", str(schematic.WIDTH))
+    words = " ".join(t.text for t in root.iter(f"{tag}text"))
+    for said in (f"at most {s.search_epochs} epochs", f"adversarial training, {s.epochs} epochs", f"{len(s.updates)} updates"):
+        assert said in words
+    assert (f"controller from epoch {s.awake} on" in words) == (s.awake < s.epochs)
+    for shape in (*root.iter(f"{tag}rect"), *root.iter(f"{tag}line")):
+        xs = [float(shape.get(k, 0)) for k in ("x", "x1", "x2")]
+        assert max(xs[0] + float(shape.get("width", 0)), *xs[1:]) <= schematic.WIDTH
+        assert min(xs) >= 0
+
+
+def test_a_drawing_on_a_page_must_say_what_it_shows():
+    assert "overflow-x:auto" in drawn("<svg><title>a</title><desc>b</desc></svg>").data
+    with pytest.raises(ReplibError, match="desc"):
+        drawn("<svg><title>a</title></svg>")
