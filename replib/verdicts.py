@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from replib.claims import verdicts
+from replib.claims import load_claims, verdicts
 from replib.data.load import load
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
@@ -21,14 +22,24 @@ from replib.store import Missing
 from replib.store.evidence import Reader
 
 
-def _images(p: Profile, found: Reader, results: list[pd.DataFrame]) -> dict[Any, Any]:
+def _concerned(id: str) -> set[str]:
+    """The exhibits that decide the verdicts of one: those of its claims and, since confirmatory claims of a paper are corrected
+    together, those of all confirmatory claims if one of them is.
+    """
+    claims = load_claims()
+    mine = [c for c in claims if id in c.exhibits]
+    together = {c.paper for c in mine if c.confirmatory}
+    return {e for c in claims if c in mine or (c.confirmatory and c.paper in together) for e in c.exhibits}
+
+
+def _images(p: Profile, found: Reader, results: list[pd.DataFrame], only: Collection[str] = EXHIBITS) -> dict[Any, Any]:
     """Which test images were right, for the exhibits that have rows of accuracies: intervals then cover images as well as seeds.
 
     One line a seed that any exhibit of the paper has; lines of seeds that an exhibit lacks stay empty and are never read.
     """
     made: dict[Any, Any] = {}
     for e in EXHIBITS.values():
-        seeds = complete_seeds(e, p, found) if e.rows else []
+        seeds = complete_seeds(e, p, found) if e.rows and e.id in only else []
         if not seeds:
             continue
         paper, _, name = e.id.partition("/")
@@ -46,10 +57,12 @@ def _clusters(p: Profile) -> dict[str, np.ndarray]:
     return {dataset: load(data).source.numpy() for dataset, data in embedded.items()}
 
 
-def frames(p: Profile, found: Reader) -> list[pd.DataFrame]:
-    """The tidy frames of all exhibits that have complete results in profile `p`."""
+def frames(p: Profile, found: Reader, only: Collection[str] = EXHIBITS) -> list[pd.DataFrame]:
+    """The tidy frames of the exhibits in `only` that have complete results in profile `p`."""
     made = []
     for e in EXHIBITS.values():
+        if e.id not in only:
+            continue
         try:
             made.append(e.read(found, p, range(e.declared(p))))
         except Missing:
@@ -57,15 +70,20 @@ def frames(p: Profile, found: Reader) -> list[pd.DataFrame]:
     return [f for f in made if not f.empty and {"setting", "metric", "value", "seed"} <= set(f.columns)]
 
 
-def records(profile: str, root: Path, *, published_only: bool = False) -> list[dict[str, Any]]:
-    """One record for each of the 80 claims, from what is here and published, or only from what is published."""
+def records(profile: str, root: Path, *, published_only: bool = False, exhibit: str | None = None) -> list[dict[str, Any]]:
+    """One record for each of the 80 claims, from what is here and published, or only from what is published.
+
+    With `exhibit`, only the claims that rest on it, and no more is read than they need.
+    """
     p = get(profile)
     if p.watermark:
         raise ReplibError(f"The profile {profile!r} decides nothing: {p.watermark}. Use: replib claims -p laptop")
     both = evidence(p, root)
     found = both.published if published_only else both
-    results = frames(p, found)
-    return verdicts(results, images=_images(p, found, results), clusters=_clusters(p), scope=p.scope)
+    only = EXHIBITS if exhibit is None else _concerned(exhibit)
+    results = frames(p, found, only)
+    judged = verdicts(results, images=_images(p, found, results, only), clusters=_clusters(p), scope=p.scope)
+    return [r for r in judged if exhibit is None or exhibit in r["exhibits"]]
 
 
 def of_exhibit(result: Any, root: Path | None = None) -> pd.DataFrame:
@@ -74,7 +92,7 @@ def of_exhibit(result: Any, root: Path | None = None) -> pd.DataFrame:
 
     if result.profile.watermark:
         return pd.DataFrame([{"claim": "none", "outcome": "not judged", "sentence": result.profile.watermark}])
-    found = [r for r in records(result.profile.name, root or project_root()) if result.exhibit.id in r["exhibits"]]
+    found = records(result.profile.name, root or project_root(), exhibit=result.exhibit.id)
     words = {True: "bear it out", False: "do not bear it out", None: "hold no numbers that bear on it"}
     return pd.DataFrame(
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_images_say_what_the_accuracies_say(project):
 # ---- what a page shows --------------------------------------------------------------------------------------------------------------
 def test_a_page_shows_each_claim_that_rests_on_it_with_its_place_on_the_scoreboard(project, monkeypatch):
     plain = verdicts.records
-    monkeypatch.setattr(verdicts, "records", lambda *a: [r | {"sentence": "9 < 10 & more"} for r in plain(*a)])
+    monkeypatch.setattr(verdicts, "records", lambda *a, **k: [r | {"sentence": "9 < 10 & more"} for r in plain(*a, **k)])
     html = verdicts.show(results(tiny.ID)).data
     mine = [r for r in plain("laptop", project.root) if tiny.ID in r["exhibits"]]
     assert 0 < len(mine) < 80
@@ -107,3 +108,13 @@ def test_a_page_on_which_no_claim_rests_says_so(project):
 def test_a_page_of_a_profile_that_decides_nothing_is_not_judged(project, monkeypatch):
     monkeypatch.setitem(profiles.PROFILES, "laptop", replace(PROFILE, watermark="numbers < nothing"))
     assert verdicts.show(results(tiny.ID)).data == "<p>Not judged: numbers &lt; nothing.</p>"
+
+
+def test_a_page_judges_its_claims_as_the_scoreboard_does():
+    """With the published results, whichever exhibits they are of: less is read for a page, and nothing comes out differently."""
+    root = Path(__file__).resolve().parents[1]
+    whole = {r["claim_id"]: r for r in verdicts.records("laptop", root, published_only=True)}
+    for id in ("sparsity_winning_twice/table_1", "sparsity_winning_twice/figure_5"):
+        page = verdicts.records("laptop", root, published_only=True, exhibit=id)
+        assert [r["claim_id"] for r in page] == [c for c, r in whole.items() if id in r["exhibits"]]
+        assert page == [whole[r["claim_id"]] for r in page]

@@ -71,7 +71,7 @@ def _lines(reader: Reader, p: Profile, seed: int) -> Iterator[dict[str, Any]]:
         for name, run in runs(p, stage).items():
             line = {"setting": name, "sparsity_percent": percent(START[name]), "seed": seed}
             for more in figure_5.flatness_lines(reader, flatness(p, run), None, seed):
-                yield line | more | {"variant": prefix(stage) + more.get("variant", "")}
+                yield line | more | {"variant": (prefix(stage) + more.get("variant", "")).removesuffix("; ")}
 
 
 def prefix(stage: str) -> str:
@@ -87,7 +87,7 @@ def surfaces(r: Any, stage: str, space: str, seed: int) -> pd.DataFrame:
 def numbers(r: Any) -> pd.DataFrame:
     """Rows of the frame that the page tabulates, means over the radii, with a column stage."""
     means = r.frame[~r.frame.variant.str.contains("radius=")]
-    return means.assign(stage=means.variant.map({prefix(stage): stage for stage in STAGES}))
+    return means.assign(stage=means.variant.map({prefix(stage).removesuffix("; "): stage for stage in STAGES}))
 
 
 def rises(r: Any, stage: str) -> pd.DataFrame:
