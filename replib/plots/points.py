@@ -40,9 +40,11 @@ def strip(runs: pd.DataFrame, dense: float | None = None, by: str = "setting", a
         places = i + (0.14 if few else 0.28) * np.linspace(-1, 1, len(mine)) if len(mine) > 1 else [i]
         drawn = {"alpha": 0.8, "markersize": 7.5 if few else 5.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
         ax.plot(places, mine.value, style.marker, color=style.colour, label=name, **drawn)
+        names.append(style.label if by == "setting" else variant_words(name)[1])
+        if len(mine) == 1:
+            continue  # a bar would hide the only point
         mean = ax.plot([i - 0.4, i + 0.4], [mine.value.mean()] * 2, color=style.colour, linewidth=2.4, solid_capstyle="butt")
         plt.setp(mean, path_effects=[withStroke(linewidth=4.4, foreground="white")])
-        names.append(style.label if by == "setting" else variant_words(name)[1])
     if dense is not None:
         ax.axhline(dense, color=look("Baseline").colour, linestyle=look("Baseline").dash, linewidth=1)
         drawn = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "fontsize": 9}
