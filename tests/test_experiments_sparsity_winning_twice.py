@@ -13,7 +13,7 @@ import torch
 
 from replib.claims import resample
 from replib.claims.predicates import sparsity_winning_twice as swt
-from replib.claims.table import Sample, Table
+from replib.claims.table import Sample, Table, parse_variant
 from replib.data import Data
 from replib.experiments.cost import SPEED, estimate, operations
 from replib.experiments.jobs import execute
@@ -444,3 +444,14 @@ def test_a_drawing_has_a_frame_without_lines_and_pages_can_say_so():
     assert "without runs" in facts.header(r)
     assert "No jobs" in facts.cost(r)
     assert facts.runs(r).data == ""
+
+
+def test_variants_of_figure_a9_are_names_and_values(monkeypatch):
+    """What the claims' engine reads: "name=value; name=value", nothing before, between or after."""
+    lines = [{"metric": "loss_rise", "value": 1.0}, {"metric": "loss_rise", "variant": "radius=0.1", "value": 2.0}]
+    monkeypatch.setattr(figure_5, "flatness_lines", lambda *_: iter(lines))
+    found = list(figure_a9._lines(None, PROFILES["smoke"], 0))
+    variants = {parse_variant(line["variant"]) for line in found}
+    assert variants == {(), (("radius", "0.1"),), (("stage", "drawn"),), (("radius", "0.1"), ("stage", "drawn"))}
+    frame = pd.DataFrame(found)
+    assert set(figure_a9.numbers(SimpleNamespace(frame=frame)).stage) == {"start", "drawn"}
