@@ -89,6 +89,9 @@ GRID: dict[str, dict[str, Recipe]] = {
         {"epochs": 15, "batch": 40, "weight_decay": 1e-2},
         {"epochs": 15, "batch": 16},
     ),
+    "CIFAR-10, ResNet-18, larger pictures": varied(
+        LAPTOP.attention, {"eps": 0.2, "epochs": 10, "batch": 50}, {"eps": 0.15, "epochs": 15, "batch": 25}
+    ),
     "Tiny-ImageNet, ResNet-18": varied(
         LAPTOP.recipe(*TINY),
         {"eps": 0.05, "epochs": 10, "batch": 40} | PGD5,
