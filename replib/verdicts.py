@@ -15,7 +15,7 @@ from replib.claims import load_claims, verdicts
 from replib.data.load import load
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
-from replib.experiments.registry import EXHIBITS, complete_seeds, evidence
+from replib.experiments.registry import EXHIBITS, evidence
 from replib.experiments.rows import images
 from replib.spec import ReplibError
 from replib.store import Missing
@@ -32,21 +32,22 @@ def _concerned(id: str) -> set[str]:
     return {e for c in claims if c in mine or (c.confirmatory and c.paper in together) for e in c.exhibits}
 
 
-def _images(p: Profile, found: Reader, results: list[pd.DataFrame], only: Collection[str] = EXHIBITS) -> dict[Any, Any]:
+def _images(p: Profile, found: Reader, results: list[pd.DataFrame]) -> dict[Any, Any]:
     """Which test images were right, for the exhibits that have rows of accuracies: intervals then cover images as well as seeds.
 
-    One line a seed that any exhibit of the paper has; lines of seeds that an exhibit lacks stay empty and are never read.
+    One line a seed that any frame of the paper has; lines of seeds that an exhibit lacks stay empty and are never read.
     """
     made: dict[Any, Any] = {}
+    seeds = {(paper, name): sorted(map(int, f.seed.unique())) for r in results for (paper, name), f in r.groupby(["paper", "exhibit"])}
     for e in EXHIBITS.values():
-        seeds = complete_seeds(e, p, found) if e.rows and e.id in only else []
-        if not seeds:
-            continue
         paper, _, name = e.id.partition("/")
-        union = sorted({int(s) for f in results for s in f[f.paper == paper].seed})
-        for key, correct in images(found, e.rows(p), seeds).items():
+        mine = seeds.get((paper, name), [])
+        if not e.rows or not mine:
+            continue
+        union = sorted({s for (other, _), found_there in seeds.items() if other == paper for s in found_there})
+        for key, correct in images(found, e.rows(p), mine).items():
             aligned = np.zeros((len(union), correct.shape[1]), dtype=bool)
-            aligned[[union.index(s) for s in seeds]] = correct
+            aligned[[union.index(s) for s in mine]] = correct
             made[name, *key] = aligned
     return made
 
@@ -82,7 +83,7 @@ def records(profile: str, root: Path, *, published_only: bool = False, exhibit: 
     found = both.published if published_only else both
     only = EXHIBITS if exhibit is None else _concerned(exhibit)
     results = frames(p, found, only)
-    judged = verdicts(results, images=_images(p, found, results, only), clusters=_clusters(p), scope=p.scope)
+    judged = verdicts(results, images=_images(p, found, results), clusters=_clusters(p), scope=p.scope)
     return [r for r in judged if exhibit is None or exhibit in r["exhibits"]]
 
 

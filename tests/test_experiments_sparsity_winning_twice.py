@@ -15,7 +15,7 @@ from replib.claims import resample
 from replib.claims.predicates import sparsity_winning_twice as swt
 from replib.claims.table import Sample, Table, parse_variant
 from replib.data import Data
-from replib.experiments.cost import SPEED, estimate, operations
+from replib.experiments.cost import SPEED, estimate, forward_flops, operations
 from replib.experiments.jobs import execute
 from replib.experiments.profiles import PROFILES
 from replib.experiments.registry import EXHIBITS, reported, results
@@ -261,6 +261,16 @@ def test_the_papers_settings_are_priced_before_anything_runs():
     wide = task(PROFILES["paper"].recipe(*WIDE).pgd_at(), 0)
     assert operations(wide) / operations(dense) == pytest.approx(13.318 / 1.1108, rel=2e-3)
     assert estimate(dense, device="cuda") == pytest.approx(operations(dense) / SPEED["cuda"])
+    forward, images = 1.1108e9, 10_000 + 10_000 + 45_000
+    prices = {row.variant: operations(task(row.robust, 0)) for row in attacks.table_a8(PROFILES["paper"]) if row.setting == "Baseline"}
+    assert prices["attack=CW-Attack"] == pytest.approx(images * (2 * 100 + 1) * forward, rel=5e-3)  # of CIFAR-100, the last of the two
+    assert prices["attack=Auto-Attack"] == pytest.approx(images * (200 + 1800 + 2700 + 5000 + 1) * forward, rel=5e-3)
+    few = attacks.table_a8(PROFILES["laptop"])[0]
+    assert operations(task(few.robust, 0)) == pytest.approx(3 * 300 * 2001 * forward_flops(few.run))
+    sides = {row.variant: operations(task(row.robust, 0)) for row in attacks.table_a7(PROFILES["paper"]) if row.setting == "Baseline"}
+    unseen = forward_flops(attacks.unseen(PROFILES["paper"], "CIFAR-100")["unseen model"])
+    assert sides["attack=transfer from unseen model"] == pytest.approx(images * (40 * unseen + forward), rel=5e-3)
+    assert sides["attack=transfer on unseen model"] == pytest.approx(images * (40 * forward + unseen), rel=5e-3)
 
 
 @pytest.mark.parametrize("e", [e for e in EXHIBITS.values() if e.id.startswith(PAPER)], ids=lambda e: e.id.partition("/")[2])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
-from replib.attacks import PGD
+from replib.analysis.evaluation import Evaluate
+from replib.attacks import AutoAttack
 from replib.methods.tickets import SNIP, GraSP, SynFlow, Ticket
 from replib.models import weight_shapes
 from replib.spec import Pinned, Task, choose
 from replib.store.evidence import Published
 from replib.training.losses import attack_of, replays
-from replib.training.spec import Train
+from replib.training.spec import Distill, Train
 
 SPEED = {"cpu": 1.2e10, "cuda": 3e13}
 """Achieved operations a second: one processor core on the small nets, one data-centre GPU on ResNet-18. Estimates, never results."""
@@ -24,10 +25,19 @@ def forward_flops(run: Train | Ticket) -> float:
     return inference_flops(layers(run))
 
 
-def _steps(attack: object) -> int:
+MEMBERS = {"apgd-ce": 200, "apgd-dlr": 200, "apgd-t": 1800, "fab": 300, "fab-t": 2700, "square": 5000}
+"""Forward passes of one image that a member of AutoAttack takes at most, at the strength it has in the standard version."""
+STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
+
+
+def attack_passes(attack: object) -> int:
+    """Forward passes of one image that crafting it is worth: two a step, since a step needs the gradient by the input alone."""
     if attack is None:
         return 0
-    return getattr(attack, "steps", getattr(attack, "iterations", 1)) * getattr(attack, "restarts", 1)
+    if isinstance(attack, AutoAttack):
+        return sum(MEMBERS[m] for m in attack.members or STANDARD)
+    steps = getattr(attack, "iterations", getattr(attack, "steps", 1))
+    return 2 * steps * getattr(attack, "restarts", 1) * getattr(attack, "search_steps", 1)
 
 
 PASSES = {SNIP: 3, GraSP: 9}
@@ -53,7 +63,8 @@ def operations(t: Task) -> float:
     if isinstance(job, Train):
         role = job.data.role
         train, val = job.data.n_train or role.n_train, job.data.n_val or role.n_val
-        per_epoch = replays(job.loss) * train * (3 + 2 * _steps(attack_of(job.loss))) + val * (2 + 2 * _steps(job.validate))
+        taught = 2 * isinstance(job.loss, Distill)  # both teachers look at every image
+        per_epoch = replays(job.loss) * train * (3 + taught + attack_passes(attack_of(job.loss))) + val * (2 + attack_passes(job.validate))
         return per_epoch * job.epochs * forward_flops(job)
     if isinstance(job, Ticket):
         return _scoring(job)
@@ -65,8 +76,14 @@ def operations(t: Task) -> float:
         return job.passes() * forward_flops(run)
     sizes = {"train": run.data.n_train or run.data.role.n_train, "val": run.data.n_val or run.data.role.n_val}
     sizes["test"] = run.data.n_test or run.data.role.n_test
-    images = sum(sizes[place.partition("/")[2]] for place in getattr(job, "places", ("best_ra/test",)))
-    return images * (1 + 2 * _steps(getattr(job, "attack", PGD(eps=0.0)))) * forward_flops(run)
+    if not isinstance(job, Evaluate):
+        return sizes["test"] * (1 + attack_passes(getattr(job, "attack", None))) * forward_flops(run)
+    images = sum(min(sizes[place.partition("/")[2]], job.images or math.inf) for place in job.places)
+    crafter, shown = run, run
+    if job.surrogate is not None:
+        other = job.surrogate.job if isinstance(job.surrogate, Pinned) else job.surrogate
+        crafter, shown = (run, other) if job.crafted_here else (other, run)
+    return images * (attack_passes(job.attack) * forward_flops(crafter) + forward_flops(shown))
 
 
 def estimate(t: Task, published: Published | None = None, device: str = "cpu") -> float:

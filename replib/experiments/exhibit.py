@@ -26,13 +26,13 @@ class Exhibit:
     title: str
     jobs: Callable[[Profile], Sequence[Job]]
     read: Callable[[Reader, Profile, Sequence[int]], pd.DataFrame]
-    seeds: Literal["flagship", "ordering", "one", "none"] = "ordering"
+    seeds: Literal["flagship", "ordering", "none"] = "ordering"
     rows: Callable[[Profile], list[Row]] | None = None  # of accuracies, where it has any
     page: bool = True  # False: shown on another exhibit's page
 
     def declared(self, p: Profile) -> int:
         """Number of seeds declared for this exhibit in profile `p`."""
-        return {"flagship": p.flagship, "ordering": p.ordering, "one": 1, "none": 0}[self.seeds]
+        return {"flagship": p.flagship, "ordering": p.ordering, "none": 0}[self.seeds]
 
     def tasks(self, p: Profile, seeds: Sequence[int] | None = None) -> list[Task]:
         """The tasks of the exhibit itself, ancestors not included."""

@@ -62,10 +62,10 @@ class Recipe:
         """Standard training with the drops of A's ticket search (one quarter and three quarters of the run)."""
         return self.pgd_at(**({"loss": CrossEntropy(), "schedule": Steps((0.25, 0.75))} | changes))
 
-    def fast_at(self, *, guard: bool = False, peak: float = 0.4, **changes: object) -> Train:
+    def fast_at(self, *, guard: bool = False, **changes: object) -> Train:
         """Fast adversarial training with its cyclic schedule, whose peak is twice the base rate (0.2 in A)."""
         optim = SGD(lr=2 * self.lr, weight_decay=self.weight_decay)
-        return self.pgd_at(**({"loss": FastAT(FGSM(eps=self.eps), guard), "schedule": Cyclic(peak), "optim": optim} | changes))
+        return self.pgd_at(**({"loss": FastAT(FGSM(eps=self.eps), guard), "schedule": Cyclic(), "optim": optim} | changes))
 
     def free_at(self, **changes: object) -> Train:
         """Free adversarial training: as many steps as a plain run, in that many fewer passes over the images."""

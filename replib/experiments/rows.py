@@ -13,7 +13,7 @@ import torch
 
 from replib.analysis.evaluation import Evaluate
 from replib.attacks.spec import Attack
-from replib.methods import BirdSearch, Ticket
+from replib.methods import BirdSearch, Searched, Ticket
 from replib.models import Net
 from replib.models.build import build
 from replib.sparsity.flops import inference_flops, layer_sizes, training_flops
@@ -21,7 +21,7 @@ from replib.spec import Job, Task, task
 from replib.store import Missing
 from replib.store.evidence import Reader
 from replib.training.losses import attack_of, replays
-from replib.training.spec import Train
+from replib.training.spec import Distill, Train
 
 COLUMNS = ("paper", "exhibit", "dataset", "architecture", "sparsity_percent", "setting", "variant", "metric", "seed", "value")
 
@@ -93,15 +93,24 @@ def _history(reader: Reader, t: Task) -> list[tuple[float, dict[str, int] | None
     return [(row[0] / steps, dict(zip(names, map(int, row[1:]), strict=True))) for row in reader.arrays(t)["counts"] if row[0] < steps]
 
 
-def training_cost(reader: Reader, t: Task, accounting: str) -> float:
-    """Operations of a finished run, evaluation left out. The paper charges Robust Bird all epochs of its search, whenever that ended."""
+def training_cost(reader: Reader, t: Task, accounting: str, density: float | None = None) -> float:
+    """Operations of a finished run, evaluation left out.
+
+    The paper charges Robust Bird all epochs of its search, whenever that ended. Counted exactly, a search pays until it had the ticket of
+    `density`; others that it looks for may take longer.
+    """
     run: Train = t.job
     attack = attack_of(run.loss)
     steps = 0 if attack is None else getattr(attack, "steps", 1)
-    whole = accounting == "paper" and isinstance(run.method, BirdSearch)
-    return training_flops(
-        layers(run), _history(reader, t), images=run.data.n_train or run.data.role.n_train,
-        epochs=replays(run.loss) * (run.epochs if whole else reader.results(t)["epochs"]),
+    epochs = reader.results(t)["epochs"]
+    if isinstance(run.method, BirdSearch):
+        trigger = reader.results(t)["method"]["trigger"].get(f"{density:g}") if density else None
+        epochs = run.epochs if accounting == "paper" else trigger or epochs
+    images = run.data.n_train or run.data.role.n_train
+    taught = 2 * images * epochs * inference_flops(layers(run), None, accounting) if isinstance(run.loss, Distill) else 0.0
+    return taught + training_flops(
+        layers(run), _history(reader, t), images=images,
+        epochs=replays(run.loss) * epochs,
         attack_steps=steps, accounting=accounting, dense_gradient_images=reader.results(t)["method"].get("updates", 0) * run.batch,
     )  # fmt: skip
 
@@ -130,19 +139,42 @@ def row_values(reader: Reader, row: Row, seed: int) -> dict[str, float]:
         "peak_memory_mib": reader.summary(t)["cost"]["peak_memory_bytes"] / 2**20,
     }
     for accounting, name in (("paper", ""), ("exact", "_exact")):
-        total = sum(training_cost(reader, task(j, seed), accounting) for j in (row.run, *row.costs.values()))
+        density = searched_density(row)
+        total = sum(training_cost(reader, task(j, seed), accounting, density) for j in (row.run, *row.costs.values()))
         values[f"training_flops{name}_e17"] = total / 1e17
         values[f"inference_flops{name}_e9"] = inference_flops(layers(row.run), _history(reader, t)[-1][1], accounting) / 1e9
-    return values | _settling(reader, row, seed)
+    values["collapsed"] = float(any(reader.results(task(j, seed))["collapsed"] for j in (row.run, *row.costs.values())))
+    return values | _settling(reader, row, seed) | _top_layers(reader, row, seed)
+
+
+def searched_density(row: Row) -> float | None:
+    """The density whose ticket the row's run got from a search; None for other rows."""
+    drawn = row.run.ticket
+    return drawn.density if isinstance(drawn, Ticket) and isinstance(drawn.rule, Searched) else None
+
+
+def top_layer_density(kept: Mapping[str, int], sizes: Mapping[str, int]) -> float:
+    """Share of weights kept in the last stage and the classifier together."""
+    last = max(n.split(".")[1] for n in sizes if n.startswith("stages."))
+    top = [n for n in sizes if n.startswith((f"stages.{last}.", "fc."))]
+    return sum(kept[n] for n in top) / sum(sizes[n] for n in top)
+
+
+def _top_layers(reader: Reader, row: Row, seed: int) -> dict[str, float]:
+    """Of rows that differ in their initial mask: how dense it is at the top."""
+    if not row.variant.startswith("sparse_initialization="):
+        return {}
+    found = reader.results(task(row.run.ticket, seed))
+    return {"top_layer_density": top_layer_density(found["kept"], found["sizes"])}
 
 
 def _settling(reader: Reader, row: Row, seed: int) -> dict[str, float]:
     """When the row's search took its ticket, as a share of the full schedule (1: it never settled), and the earliest it could have."""
-    found = row.costs.get("search")
-    if found is None:
+    density = searched_density(row)
+    if density is None:
         return {}
-    triggers = reader.results(task(found, seed))["method"]["trigger"]
-    epoch = triggers[f"{1 - row.sparsity_percent / 100:g}"]
+    found = row.costs["search"]
+    epoch = reader.results(task(found, seed))["method"]["trigger"][f"{density:g}"]
     earliest = (found.method.queue + 1) / row.run.epochs
     return {"mask_settled_share": epoch / row.run.epochs if epoch else 1.0, "mask_settled_earliest": earliest}
 

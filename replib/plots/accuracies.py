@@ -12,7 +12,7 @@ from replib.plots.card import card
 def table(r: Results) -> tuple[Any, ...]:
     """The table as the paper lays it out beside the printed numbers, its data, the runs behind it, and the errata of the printed one."""
     numbers = tables.beside(r.frame, reported(r.exhibit.id))
-    return tables.wide(numbers), save(r, table=numbers), tables.runs(r), facts.errata(r.exhibit.id)
+    return tables.wide(numbers), facts.collapses(r), save(r, table=numbers), tables.runs(r), facts.errata(r.exhibit.id)
 
 
 def seeds(r: Results, dataset: str | None = None) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from replib.experiments.registry import Results
-from replib.experiments.rows import Row
+from replib.experiments.rows import Row, searched_density
 from replib.methods import BirdSearch, FlyingBirdPlus
 from replib.plots.facts import table
 from replib.spec import task
@@ -74,12 +74,12 @@ def alive(r: Results, rows: Sequence[Row] | None = None) -> HTML:
     apart = [c for c in names if len({row.labels()[c] for row in rows}) > 1]
     seen = set()
     for row in rows:
-        level = {names[c]: row.labels()[c] for c in apart} | {"sparsity": f"{row.sparsity_percent:g} %"}
+        level = {names[c]: row.labels()[c] for c in apart} | {"sparsity": f"{row.sparsity_percent:g} %", "setting": row.setting}
         if (row.run, row.setting) in seen:  # one run under several attacks is one controller
             continue
         seen.add((row.run, row.setting))
-        if "search" in row.costs:
-            birds.append(level | _bird(r, row.costs["search"], round(1 - row.sparsity_percent / 100, 6)))
+        if density := searched_density(row):
+            birds.append(level | _bird(r, row.costs["search"], density))
         if isinstance(row.run.method, FlyingBirdPlus):
             plus.append(level | _plus(r, row))
     return HTML("".join(table(pd.DataFrame(lines), decimals).data for lines, decimals in ((birds, 2), (plus, 0)) if lines))

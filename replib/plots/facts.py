@@ -60,6 +60,14 @@ def errata(id: str) -> HTML:
     return HTML(f"<div class='errata'><p><strong>In the printed numbers:</strong></p><ul>{''.join(lines)}</ul></div>")
 
 
+def collapses(r: Results) -> HTML:
+    """Which rows rest on a run of fast adversarial training that fell onto its own single-step attack; nothing if none does."""
+    fell = r.frame[(r.frame.metric == "collapsed") & (r.frame.value > 0)]
+    lines = [f"<li>{escape(e.setting)} at {e.sparsity_percent:g} %, seed {e.seed}</li>" for e in fell.itertuples()]
+    words = "<strong>Void:</strong> catastrophic overfitting in the training or the ticket search of these rows"
+    return HTML(f"<div class='errata'><p>{words}</p><ul>{''.join(lines)}</ul></div>" if lines else "")
+
+
 def exhibits_named(text: str) -> set[str]:
     """The exhibits that a sentence names: "Tables 3 and A12, CIFAR-100" gives {"table_3", "table_a12"}."""
     found = re.findall(r"(Table|Figure)s? (A?\d+(?:(?:, | and )A?\d+\b)*)", text)

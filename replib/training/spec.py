@@ -64,7 +64,7 @@ class FreeAT(Loss):
     """ "Free" adversarial training (Shafahi et al., NeurIPS 2019): every batch is trained on `replays` times in a row, and each backward
     pass also moves the perturbation by ε times the sign of its gradient. The perturbation is carried from batch to batch.
 
-    A run of `epochs` passes takes `epochs` times `replays` times the steps of a plain one: divide the epochs by `replays` for equal cost.
+    A run takes `replays` times the steps of a plain one with as many epochs: divide these by `replays` for equal cost.
     """
 
     eps: float

@@ -7,7 +7,7 @@ Rows that the paper shows only in figures use these words:
 - figure_a7: settings "SGD tickets", "Fast AT tickets", "PGD-10 tickets"; standard_accuracy_search_mean (mean over
   search epochs).
 - figure_a8: settings "SGD/PGD-10", "SGD/Fast AT", "PGD-10/Fast AT"; mask_similarity (mean over equal epochs).
-- figure_a10: setting "Flying Bird+" with variant sparse_initialization=<name>; top_layer_density.
+- table_4, else figure_a10: setting "Flying Bird+" with variant sparse_initialization=<name>; top_layer_density.
 - figure_5, figure_a9: adversarial_loss_rise, loss_rise (mean over the radius). figure_6: attention_entropy.
 - figure_a11: prune_ratio_raises, growth_ratio_raises (counts), sparsity_range (percent points over training).
 - table_2, table_3: mask_settled_share, the share of the full schedule after which all of the last mask distances lie
@@ -255,6 +255,7 @@ def swt_rb_best_static_gap(t: Table) -> list[Condition]:
 
 def swt_sgd_tickets_best(t: Table) -> list[Condition]:
     """SGD tickets: best RA no lower and gap no higher than the two other searches, at every sparsity of Table A6."""
+    _refuse_collapsed(t, "table_a6", "Fast AT tickets")
     place = {"exhibit": "table_a6", "dataset": "CIFAR-100", "architecture": "ResNet-18"}
     out = []
     for s in (90, 95):
@@ -268,6 +269,7 @@ def swt_sgd_tickets_best(t: Table) -> list[Condition]:
 
 def swt_sgd_learns_fastest(t: Table) -> list[Condition]:
     """Mean standard accuracy over the search epochs greatest under SGD."""
+    _refuse_collapsed(t, "figure_a7", "Fast AT tickets")
     metric = "standard_accuracy_search_mean"
     sgd = t.get("SGD tickets", ANY, metric, exhibit="figure_a7")
     return [
@@ -280,15 +282,21 @@ def swt_sgd_learns_fastest(t: Table) -> list[Condition]:
     ]
 
 
+def _refuse_collapsed(t: Table, exhibit: str, setting: str) -> None:
+    """Nothing is judged where Fast AT fell onto its own single-step attack: such a run is no adversarial training any more.
+
+    What each seed did is no number of the comparison: it is neither resampled nor shifted.
+    """
+    if np.nansum([t.sample.values[cell] for cell in t.find("collapsed", exhibit=exhibit, setting=setting)]) > 0:
+        raise NotTestable("Fast AT collapsed in at least one run, and what a collapsed run shows says nothing about it; see the page.")
+
+
 def swt_masks_sgd_pgd_similar(t: Table) -> list[Condition]:
     """Similarity of SGD and PGD-10 masks above both similarities with Fast AT masks, at every sparsity that was run.
 
     Where Fast AT collapsed, its masks are no longer those of adversarial training, and the claim is not judged.
     """
-    # What each seed did, not a number of the comparison: it is neither resampled nor shifted.
-    collapses = [t.sample.values[cell] for cell in t.find("collapsed", exhibit="figure_a8", setting="Fast AT")]
-    if np.nansum(collapses) > 0:
-        raise NotTestable("Fast AT collapsed in at least one run, and masks of a collapsed run say nothing about it; see the page.")
+    _refuse_collapsed(t, "figure_a8", "Fast AT")
     out = []
     levels = t.sparsities("mask_similarity", exhibit="figure_a8", setting=MASK_PAIRS[0]) or [None]
     for s in levels:
@@ -304,8 +312,11 @@ def swt_masks_settle_early(t: Table) -> list[Condition]:
     """The masks settle after at most a quarter of the full schedule (our reading of "a small part"), on every data
     set. Where a search could not have ended so early, because its queue takes six epochs to fill, nothing is judged."""
     out = []
-    for d, a in t.pairs("mask_settled_share", exhibit=TABLES_2_3):
-        place = {"exhibit": TABLES_2_3, "dataset": d, "architecture": a}
+    found = [c for name in TABLES_2_3 for c in t.find("mask_settled_share", exhibit=name, setting="Robust Bird", sparsity=80)]
+    if not found:
+        raise MissingResult("mask_settled_share is missing in Tables 2 and 3; run those exhibits.")
+    for exhibit, d, a in dict.fromkeys((c.exhibit, c.dataset, c.architecture) for c in found):
+        place = {"exhibit": exhibit, "dataset": d, "architecture": a}
         if any(t.original(c) > EARLY for c in t.find("mask_settled_earliest", setting="Robust Bird", sparsity=80, **place)):
             raise NotTestable(f"On {d} with {a} the search's queue takes more than a quarter of so short a schedule to fill.")
         share = t.get("Robust Bird", 80, "mask_settled_share", **place)
@@ -475,7 +486,8 @@ def swt_snip_init_freq_2000_best(t: Table) -> list[Condition]:
 def swt_top_layers_dense(t: Table) -> list[Condition]:
     """Rank correlation over initializations of the density of the top layers with best RA above 0."""
     robust = _initializations(t)
-    top = [t.get("Flying Bird+", ANY, "top_layer_density", exhibit="figure_a10", variant={"sparse_initialization": n}) for n in robust]
+    place = {"exhibit": ("table_4", "figure_a10")}  # the densities of the networks that were trained, where these are known
+    top = [t.get("Flying Bird+", ANY, "top_layer_density", variant={"sparse_initialization": n}, **place) for n in robust]
     return [
         above(
             "rank correlation of top-layer density with best RA",

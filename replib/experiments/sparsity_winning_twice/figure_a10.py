@@ -11,7 +11,7 @@ import pandas as pd
 from replib.data import Data
 from replib.experiments.exhibit import Exhibit
 from replib.experiments.profiles import Profile
-from replib.experiments.rows import complete, tidy
+from replib.experiments.rows import complete, tidy, top_layer_density
 from replib.experiments.sparsity_winning_twice.runs import CIFAR10, PAPER, percent
 from replib.methods import SNIP, GraSP, SynFlow, Ticket
 from replib.models import Net
@@ -37,7 +37,7 @@ def tickets(p: Profile) -> dict[str, Ticket]:
     """The masks that depend on initial weights, on the recipe's images brought to the paper's 32 rows."""
     data = p.recipe(*CIFAR10).data
     if not p.tiny and data.shape[1] != SHAPE[1]:
-        data = Data(data.name, height=SHAPE[1])
+        data = Data(data.name, height=None if data.role.shape[1] == SHAPE[1] else SHAPE[1])
     return {name: Ticket(data, net_of(p), DENSITY, rule) for name, rule in SCORES.items()}
 
 
@@ -67,10 +67,7 @@ def layer_counts(reader: Reader, p: Profile, seed: int) -> dict[str, tuple[dict[
 def _lines(reader: Reader, p: Profile, seed: int) -> Iterator[dict[str, Any]]:
     for name, (kept, sizes) in layer_counts(reader, p, seed).items():
         line = {"setting": "Flying Bird+", "sparsity_percent": percent(DENSITY), "seed": seed}
-        last = max(n.split(".")[1] for n in sizes if n.startswith("stages."))
-        top = [n for n in sizes if n.startswith((f"stages.{last}.", "fc."))]
-        density = sum(kept[n] for n in top) / sum(sizes[n] for n in top)
-        yield line | {"metric": "top_layer_density", "variant": f"sparse_initialization={name}", "value": density}
+        yield line | {"metric": "top_layer_density", "variant": f"sparse_initialization={name}", "value": top_layer_density(kept, sizes)}
         for layer in sizes:
             variant = f"sparse_initialization={name}; layer={layer.removesuffix('.weight')}"
             yield line | {"metric": "layer_sparsity_percent", "variant": variant, "value": 100 * (1 - kept[layer] / sizes[layer])}

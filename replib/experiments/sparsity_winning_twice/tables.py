@@ -50,7 +50,8 @@ def shuffled(p: Profile, name: str, density: float) -> Row:
 
 def table_1_controls(p: Profile) -> list[Row]:
     """Layer-wise shuffled twins of four settings. Ours, not the paper's."""
-    return [shuffled(p, name, density) for density in DENSITIES for name in CONTROLS]
+    names = [name for name in CONTROLS if name in (p.settings or SETTINGS)]
+    return [shuffled(p, name, density) for density in DENSITIES for name in names]
 
 
 def table_2(p: Profile) -> list[Row]:
