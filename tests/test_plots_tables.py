@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pandas as pd
 import pytest
 
+from replib.experiments.registry import EXHIBITS
 from replib.plots import facts, points, tables
+from replib.root import project_root
 
 RA, GAP = "robust_accuracy_final", "robust_generalization_gap"
 
@@ -67,6 +71,13 @@ def test_costs_are_shares_of_the_dense_network_of_the_same_data_set():
 )
 def test_exhibits_that_an_erratum_names(text, named):
     assert facts.exhibits_named(text) == named
+
+
+def test_every_erratum_of_the_first_paper_is_on_a_page():
+    found = pd.read_csv(project_root() / "results" / "reported" / "errata.csv")
+    mine = found[found.paper == "sparsity_winning_twice"]
+    shown = "".join(facts.errata(id).data for id in EXHIBITS)
+    assert [e.where for e in mine.itertuples() if escape(e.printed) not in shown] == []
 
 
 def test_a_page_has_the_errata_of_its_numbers_and_of_its_claims():

@@ -55,19 +55,21 @@ _UNSEEN10, _UNSEEN100 = ("CIFAR-10", "ResNet-50"), ("CIFAR-100", "ResNet-50")  #
 # 13 steps an epoch all distances lie below the paper's 0.1, and a quarter of the run leaves three epochs to decide in.
 _DIGITS = Recipe(
     Data("digits", augment="none"), Net("preact_resnet_small"), eps=0.2, epochs=30, batch=32, weight_decay=1e-2, train_steps=5,
-    train_step=0.5, val_steps=5, val_step=0.5, search_share=0.4, search_tau=0.2, search_relative=True, free_replays=4,
+    train_step=0.5, val_steps=5, val_step=0.5, search_share=0.4, search_tau=0.2, search_relative=True, free_replays=3,
 )  # fmt: skip
-# Departs: a quarter of the digits' radius and PGD-3 for two digits in a picture. Networks of this size do not learn a hundred classes
-# at more in so few epochs; at 0.05 the dense network overfits and random pruning still learns, given about as many steps as the digits
-# have, hence batches of 16 (calibration).
+# Departs: a quarter of the digits' radius, a tenth for Tiny-ImageNet's 200 classes, and PGD-3, for two digits in a picture. Networks of
+# this size do not learn a hundred classes at more in so few epochs; there the dense network overfits and random pruning still learns,
+# given about as many steps as the digits have, hence batches of 16 (calibration).
 _THREE = {"train_steps": 3, "train_step": 0.7, "val_steps": 3, "val_step": 0.7, "weight_decay": 5e-3, "search_share": 1.0}
 _PAIRS = replace(
     _DIGITS, data=Data("digit_pairs", augment="none", n_train=500, n_test=400), net=Net("preact_resnet_small", width=20), eps=0.05,
     epochs=12, batch=16, **_THREE,
 )  # fmt: skip
 _FINE = replace(_DIGITS, data=Data("mnist_fine", augment="none", n_test=600), eps=0.02, epochs=14, batch=20, **_THREE)
-# Departs: half the learning rate and three quarters of the radius for VGG, whose dense relative does not start to learn otherwise.
+# Departs: half the learning rate for VGG and, on the digits, three quarters of the radius: its dense relative does not start to learn
+# otherwise.
 _VGG = replace(_DIGITS, net=Net("vgg_small"), eps=0.15, epochs=20, lr=0.05, weight_decay=5e-3, search_share=0.6)
+# Departs: PGD-3 and half the epochs in batches of half the size for the wide network, which takes four times as long.
 _WIDER = replace(_DIGITS, net=Net("preact_resnet_small", width=32), epochs=15, batch=16, **_THREE)
 _BOTTLENECK = {"net": Net("bottleneck_small", stages=3)}
 
@@ -129,6 +131,7 @@ _PHOTOS = Recipe(Data("cifar10"), Net("preact_resnet18"), eps=8 / 255, epochs=20
 _PART = replace(
     _PHOTOS, data=Data("cifar10", n_train=3000, n_val=500, n_test=1000, height=16), net=Net("preact_resnet_small"), epochs=15, batch=32,
     weight_decay=5e-3, train_steps=5, train_step=0.5, val_steps=5, val_step=0.5, search_share=0.8, search_tau=0.2, search_relative=True,
+    free_replays=3,
 )  # fmt: skip
 _PART100 = replace(_PART, data=Data("cifar100", n_train=3000, n_val=500, n_test=1000, height=16))
 _SMALL_VGG = {"net": Net("vgg_small"), "lr": 0.05}

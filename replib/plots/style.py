@@ -29,10 +29,10 @@ STYLE: dict[str, Look] = {
     "Robust Bird": Look("#e69f00", "o"),
     "Flying Bird": Look("#0072b2", "P"),
     "Flying Bird+": Look("#d55e00", "X"),
-    "Fast AT": Look("#009e73", "d"),
-    "Fast AT, Flying Bird+": Look("#66c2a4", "*"),
-    "Free AT": Look("#882255", "H"),
-    "Free AT, Flying Bird+": Look("#cc79a7", "8"),
+    "Fast AT": Look("#cc79a7", "^"),
+    "Fast AT, Flying Bird+": Look("#8f3f6b", "*"),
+    "Free AT": Look("#44aa99", "H"),
+    "Free AT, Flying Bird+": Look("#117733", "8"),
     "SGD tickets": Look("#009e73", "o", "-", "SGD"),
     "Fast AT tickets": Look("#cc79a7", "^", "-", "Fast AT"),
     "Fast AT (step decay) tickets": Look("#cc79a7", "v", ":", "Fast AT, step decay"),
@@ -44,7 +44,7 @@ CHANCE = "#999999"
 def look(setting: str) -> Look:
     """The look of a setting; shuffled controls keep their method's colour and are dashed."""
     name = setting.removesuffix(" (shuffled)")
-    base = STYLE.get(name, Look("#cc79a7"))
+    base = STYLE.get(name, Look("#aa4466"))
     dash = ":" if setting != name else base.dash
     return Look(base.colour, base.marker, dash, setting if setting != name else base.label or name)
 

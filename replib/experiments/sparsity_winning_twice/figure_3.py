@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from replib.analysis.trajectory import Trajectory
 from replib.experiments.exhibit import Exhibit
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
+from replib.experiments.sparsity_winning_twice import figure_5
 from replib.experiments.sparsity_winning_twice.figure_5 import flatness_lines, measures, surface_images
 from replib.experiments.sparsity_winning_twice.runs import CIFAR10, PAPER, percent, row
 from replib.spec import Job, task
@@ -88,20 +88,8 @@ def paths(r: Any, seed: int) -> pd.DataFrame:
 
 
 def directions(r: Any) -> pd.DataFrame:
-    """Rise of the adversarial loss at each radius, in nats: setting, radius, mean, low and high, the 95 % interval of the mean over random
-    directions (of these seeds' networks: how much other networks would differ is the spread over seeds).
-    """
-    lines = []
-    for name, run in runs(r.profile).items():
-        flat = measures(r.profile, run)[0]
-        found = np.stack([r.evidence.arrays(task(flat, seed))["adversarial"] for seed in r.seeds])  # seeds, radii, directions
-        seeds, _, n = found.shape
-        error = np.sqrt(found.var(2, ddof=1).mean(0) / (n * seeds))
-        half = student.ppf(0.975, seeds * (n - 1)) * error
-        means = found.mean((0, 2))
-        for radius, mean, h in zip(flat.radii, means, half, strict=True):
-            lines.append({"setting": name, "radius": radius, "mean": mean, "low": mean - h, "high": mean + h})
-    return pd.DataFrame(lines)
+    """Intervals over random directions of the rise of the adversarial loss; see :func:`figure_5.directions`."""
+    return figure_5.directions(r, {name: measures(r.profile, run)[0] for name, run in runs(r.profile).items()})
 
 
 EXHIBIT = Exhibit(f"{PAPER}/figure_3", "Loss contours and training trajectories of dense and 90 % sparse networks", jobs, read)

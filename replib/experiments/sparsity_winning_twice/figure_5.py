@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from replib.analysis.landscape import Flatness, Landscape
 from replib.attacks import PGD
@@ -116,6 +117,22 @@ def rises(r: Any, metric: str = "adversarial_loss_rise", prefix: str = "") -> pd
     rows = rows.assign(radius=rows.variant.str.removeprefix(label).astype(float))[["setting", "seed", "radius", "value"]]
     start = rows.drop_duplicates(["setting", "seed"]).assign(radius=0.0, value=0.0)
     return pd.concat([rows, start]).sort_values(["seed", "radius"], kind="stable").reset_index(drop=True)
+
+
+def directions(r: Any, flats: Mapping[str, Flatness] | None = None, kind: str = "adversarial") -> pd.DataFrame:
+    """Rise of a loss at each radius, in nats: setting, radius, mean, low and high, the 95 % interval of the mean over random directions.
+
+    It is the interval for the networks of these seeds: how much other networks would differ is the spread over seeds. `flats` are the
+    measurements by setting, those of Figure 5 if none are given; `kind` is "adversarial" or "clean".
+    """
+    lines = []
+    for name, flat in (flats or {n: measures(r.profile, run)[0] for n, run in runs(r.profile).items()}).items():
+        found = np.stack([r.evidence.arrays(task(flat, seed))[kind] for seed in r.seeds])  # seeds, radii, directions
+        seeds, _, n = found.shape
+        half = student.ppf(0.975, seeds * (n - 1)) * np.sqrt(found.var(2, ddof=1).mean(0) / (n * seeds))
+        for radius, mean, h in zip(flat.radii, found.mean((0, 2)), half, strict=True):
+            lines.append({"setting": name, "radius": radius, "mean": mean, "low": mean - h, "high": mean + h})
+    return pd.DataFrame(lines)
 
 
 EXHIBIT = Exhibit(f"{PAPER}/figure_5", "Loss surfaces of dense and 90 % sparse networks", jobs, read)

@@ -95,4 +95,9 @@ def rises(r: Any, stage: str) -> pd.DataFrame:
     return figure_5.rises(r, "loss_rise", prefix(stage))
 
 
+def directions(r: Any, stage: str) -> pd.DataFrame:
+    """Intervals over random directions of the rise of the clean loss; see :func:`figure_5.directions`."""
+    return figure_5.directions(r, {name: flatness(r.profile, run) for name, run in runs(r.profile, stage).items()}, "clean")
+
+
 EXHIBIT = Exhibit(f"{PAPER}/figure_a9", "Loss surfaces before robustification, dense and at 30 % sparsity", jobs, read)
