@@ -304,11 +304,21 @@ def render(
     profile: ProfileName = "laptop",
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Notebooks at a time; 0 means one a processor.")] = 0,
 ) -> None:
-    """Execute the notebooks with papermill into build/rendered/<profile>/."""
+    """Execute the notebooks with papermill into build/rendered/<profile>/. Without names: those of which a seed is complete."""
+    from replib.experiments.profiles import profile as get
+    from replib.experiments.registry import evidence, shown
     from replib.render import render_all
     from replib.store.environment import default_workers
 
     chosen = _chosen(exhibits)
+    if not exhibits:
+        have = shown(get(profile), evidence(get(profile), _root()))
+        if left_out := [e.id for e in chosen if e.page and e not in have]:
+            typer.echo(
+                f"Left out, because no seed is complete in the profile {profile!r}: {', '.join(left_out)}. To make the first: "
+                f"replib run {left_out[0]} -p {profile} --seeds 0", err=True,
+            )  # fmt: skip
+        chosen = have
     ids = [e.id for e in chosen if e.page]
     if not ids:
         raise ReplibError(

@@ -122,3 +122,22 @@ def test_the_printed_table_1_holds_its_number_of_dense_robust_accuracy():
     dense = table[(table.setting == "Baseline") & (table.metric == "robust_accuracy_final")]
     assert list(dense.sparsity_percent) == [0.0]
     assert list(dense.value) == [43.61]
+
+
+# ---- what has a page -----------------------------------------------------------------------------------------------------------------
+def test_exhibits_without_a_complete_seed_have_no_page_yet(project, monkeypatch):
+    from dataclasses import replace
+
+    beside = replace(tiny.EXHIBIT, id="sparsity_winning_twice/table_2", jobs=lambda p: [r.clean for r in tiny.rows(p)])
+    dear = replace(beside, id="sparsity_winning_twice/table_3", jobs=lambda p: [p.recipe(*tiny.CIFAR10).pgd_at(epochs=9)])
+    drawn = replace(dear, id="sparsity_winning_twice/figure_2", seeds="none")
+    for e in (beside, dear, drawn):
+        monkeypatch.setitem(registry.EXHIBITS, e.id, e)
+    found = [e.id.partition("/")[2] for e in registry.shown(tiny.PROFILE, project.both)]
+    assert found == ["table_1", "table_2", "figure_2"]
+    for t in tiny.EXHIBIT.tasks(tiny.PROFILE, [0]):  # one seed whole, the other not: that is enough
+        if t.job.kind == "evaluate":
+            project.unmake(t)
+            break
+    project.unpublish()
+    assert "table_1" in [e.id.partition("/")[2] for e in registry.shown(tiny.PROFILE, project.both)]

@@ -47,6 +47,15 @@ def complete_seeds(e: Exhibit, p: Profile, reader: Reader, seeds: Sequence[int] 
     return [s for s in chosen if all(reader.status(t) == "done" for t in closure(e.tasks(p, [s])))]
 
 
+def shown(p: Profile, reader: Reader) -> list[Exhibit]:
+    """The exhibits with a page of their own of which at least one seed is complete; a drawing needs none."""
+
+    def complete(e: Exhibit, seed: int) -> bool:
+        return all(reader.status(t) == "done" for t in e.tasks(p, [seed]))
+
+    return [e for e in EXHIBITS.values() if e.page and (e.seeds == "none" or any(complete(e, s) for s in range(e.declared(p))))]
+
+
 def evidence(p: Profile, root: Path | None = None) -> Evidence:
     """Where results of a profile are read from."""
     root = root or project_root()

@@ -8,7 +8,7 @@ from typing import Any
 from replib.experiments.cost import human
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
-from replib.experiments.registry import EXHIBITS, evidence
+from replib.experiments.registry import EXHIBITS, evidence, shown
 from replib.experiments.runner import closure
 from replib.site.build import build
 from replib.store.evidence import Evidence
@@ -20,7 +20,8 @@ def make(profile: str, root: Path) -> Path:
 
     p = get(profile)
     judged = None if p.watermark else records(profile, root)
-    return build(profile, root, claims=judged, status=status_rows(p, root), roles=role_rows(p)) / "index.html"
+    pages = [e.id for e in shown(p, evidence(p, root))]
+    return build(profile, root, exhibits=pages, claims=judged, status=status_rows(p, root), roles=role_rows(p)) / "index.html"
 
 
 def status_rows(p: Profile, root: Path) -> list[dict[str, Any]]:
