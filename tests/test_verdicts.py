@@ -72,7 +72,7 @@ def test_images_of_a_seed_stand_in_the_line_of_that_seed(project, monkeypatch):
         packed = project.store.arrays(task(row.clean, seed))["correct/final/test"]
         right[seed] = np.unpackbits(packed, count=PROFILE.recipe(row.dataset, row.architecture).data.n_test).astype(bool)
     assert not np.array_equal(right[0], right[1])
-    key = (row.dataset, "", "Baseline", 0.0, "standard_accuracy_final")
+    key = (row.dataset, row.architecture, "", "Baseline", 0.0, "standard_accuracy_final")
     np.testing.assert_array_equal(made["table_1", *key], [right[0], right[1]])
     np.testing.assert_array_equal(made["table_2", *key], [np.zeros_like(right[1]), right[1]])
 

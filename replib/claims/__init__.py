@@ -119,8 +119,8 @@ def verdicts(
 
     `frames`: tidy rows with the columns of :data:`replib.claims.table.COLUMNS`, one or many frames; a column
     ``scope`` overrides `scope` row by row, and a claim gets the weakest scope of the rows it reads. `images`:
-    {(setting, sparsity, metric): (seeds, images) booleans}, the key optionally preceded by exhibit, data set and
-    variant; clusters: {dataset: (images,) source of each image}. Raises :class:`replib.spec.SpecError` for
+    {(setting, sparsity, metric): (seeds, images) booleans}, the key optionally preceded by exhibit, data set,
+    network and variant; clusters: {dataset: (images,) source of each image}. Raises :class:`replib.spec.SpecError` for
     unknown papers, scopes and misspelt settings.
     """
     if frames is not None and not isinstance(frames, pd.DataFrame):

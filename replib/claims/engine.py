@@ -294,19 +294,21 @@ def _bound(c: Condition) -> str:
 
 
 def match_images(sample: Sample, images: Mapping[tuple, np.ndarray] | None) -> dict[Cell, np.ndarray]:
-    """Per-image results by cell. Keys are (setting, sparsity, metric), or (exhibit, data set, variant) before these three.
+    """Per-image results by cell. Keys are (setting, sparsity, metric), or (exhibit, data set, network, variant) before these three.
 
     Raises :class:`SpecError` for a key of another shape.
     """
     out: dict[Cell, np.ndarray] = {}
     for name, correct in (images or {}).items():
-        if len(name) not in (3, 6):
-            raise SpecError(f"images has the key {name!r}; use (setting, sparsity, metric) or put exhibit, data set and variant before it.")
+        if len(name) not in (3, 7):
+            raise SpecError(
+                f"images has the key {name!r}; use (setting, sparsity, metric) or put exhibit, data set, network and variant before."
+            )
         setting, sparsity, metric = name[-3:]
         level = None if sparsity is None else round(float(sparsity), 2)
-        where = (name[0], name[1], parse_variant(name[2])) if len(name) == 6 else None
+        where = (*name[:3], parse_variant(name[3])) if len(name) == 7 else None
         for cell in sample.index.get((setting, metric), ()):
-            if cell.sparsity == level and where in (None, (cell.exhibit, cell.dataset, cell.variant)):
+            if cell.sparsity == level and where in (None, (cell.exhibit, cell.dataset, cell.architecture, cell.variant)):
                 out[cell] = np.asarray(correct)
     return out
 

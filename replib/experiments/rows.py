@@ -231,8 +231,8 @@ def _reductions(table: pd.DataFrame) -> pd.DataFrame:
     return sparse.assign(metric="robust_generalization_gap_reduction", value=base - sparse.value)
 
 
-def images(reader: Reader, rows: Iterable[Row], seeds: Sequence[int]) -> dict[tuple[str, str, str, float, str], np.ndarray]:
-    """Which test images were right: (data set, variant, setting, sparsity, metric) -> bool array (seeds, images)."""
+def images(reader: Reader, rows: Iterable[Row], seeds: Sequence[int]) -> dict[tuple[str, str, str, str, float, str], np.ndarray]:
+    """Which test images were right: (data set, network, variant, setting, sparsity, metric) -> bool array (seeds, images)."""
     found = {}
     for row in rows:
         for job, name in ((row.robust, "robust"), (row.clean, "standard")):
@@ -242,5 +242,6 @@ def images(reader: Reader, rows: Iterable[Row], seeds: Sequence[int]) -> dict[tu
                     t = task(job, seed)
                     n = reader.results(t)[place]["images"]
                     arrays.append(np.unpackbits(reader.arrays(t)[f"correct/{place}"], count=n).astype(bool))
-                found[row.dataset, row.variant, row.setting, row.sparsity_percent, f"{name}_accuracy_{metric}"] = np.array(arrays)
+                which = (row.dataset, row.architecture, row.variant, row.setting, row.sparsity_percent)
+                found[*which, f"{name}_accuracy_{metric}"] = np.array(arrays)
     return found
