@@ -301,9 +301,8 @@ def match_images(sample: Sample, images: Mapping[tuple, np.ndarray] | None) -> d
     out: dict[Cell, np.ndarray] = {}
     for name, correct in (images or {}).items():
         if len(name) not in (3, 7):
-            raise SpecError(
-                f"images has the key {name!r}; use (setting, sparsity, metric) or put exhibit, data set, network and variant before."
-            )
+            wanted = "use (setting, sparsity, metric), or put exhibit, data set, network and variant before these"
+            raise SpecError(f"images has the key {name!r}; {wanted}.")
         setting, sparsity, metric = name[-3:]
         level = None if sparsity is None else round(float(sparsity), 2)
         where = (*name[:3], parse_variant(name[3])) if len(name) == 7 else None
