@@ -61,10 +61,13 @@ def errata(id: str) -> HTML:
 
 
 def collapses(r: Results) -> HTML:
-    """Which rows rest on a run of fast adversarial training that fell onto its own single-step attack; nothing if none does."""
+    """Which rows rest on a run of fast adversarial training with the sign of catastrophic overfitting; nothing if none does."""
     fell = r.frame[(r.frame.metric == "collapsed") & (r.frame.value > 0)]
     lines = [f"<li>{escape(e.setting)} at {e.sparsity_percent:g} %, seed {e.seed}</li>" for e in fell.itertuples()]
-    words = "<strong>Void:</strong> catastrophic overfitting in the training or the ticket search of these rows"
+    words = (
+        "<strong>Not to be relied on:</strong> in the training or the ticket search of these rows robust accuracy on a fixed batch fell by "
+        "more than 20 points in one epoch, the sign of catastrophic overfitting"
+    )
     return HTML(f"<div class='errata'><p>{words}</p><ul>{''.join(lines)}</ul></div>" if lines else "")
 
 
