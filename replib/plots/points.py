@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from replib.plots.style import look
 from replib.plots.tables import variant_words
@@ -89,7 +90,7 @@ def _dense(frame: pd.DataFrame, part: pd.DataFrame, metric: str) -> float | None
 
 def _words(column: str, value: object) -> str:
     if column == "sparsity_percent":
-        return f"{value:g} % sparsity"
+        return f"{value:g} % sparsity" if value else "dense network"
     return variant_words(str(value))[1] if column == "variant" else str(value)
 
 
@@ -117,6 +118,9 @@ def against_cost(frame: pd.DataFrame) -> Figure:
             ax.scatter(mine[cost], mine.robust_accuracy_final, s=22, alpha=0.6, linewidths=0.4, **drawn)
             ax.scatter(mine[cost].mean(), mine.robust_accuracy_final.mean(), s=110, linewidths=0.8, label=style.label, **drawn)
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel(name)
     axes[0].set_ylabel("robust accuracy, final (%)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
