@@ -28,7 +28,7 @@ def card(figure: Figure, alt: str, caption: str = "") -> HTML:
     return HTML(f'<figure class="replib-figure" style="margin:0">{image}<figcaption>{caption}</figcaption></figure>')
 
 
-def drawn(svg: str, caption: str = "", least: int = 720) -> HTML:
+def drawn(svg: str, caption: str = "", least: int = 640) -> HTML:
     """An SVG inside the page, its text as text; it scrolls where the page is narrower than `least` pixels, so that it stays legible.
 
     The SVG says itself what it shows: it must have a `title` and a `desc`.
