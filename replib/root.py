@@ -24,10 +24,15 @@ def project_root() -> Path:
     )
 
 
+def exhibit_id(paper: str, exhibit: str) -> str:
+    """``sparsity_winning_twice/figure_a8`` from the paper's folder name and "Figure A8"."""
+    return f"{paper}/{re.sub('[^a-z0-9]+', '_', exhibit.lower()).strip('_')}"
+
+
 def printed_exhibits(root: Path) -> dict[str, dict[str, str]]:
     """The papers' tables and figures by id: the rows of results/reported/exhibits.csv."""
     with open(root / "results" / "reported" / "exhibits.csv", newline="") as f:
-        return {f"{row['paper']}/{row['exhibit'].lower().replace(' ', '_')}": row for row in csv.DictReader(f)}
+        return {exhibit_id(row["paper"], row["exhibit"]): row for row in csv.DictReader(f)}
 
 
 _A, _B, _D = "sparsity_winning_twice", "achieving_robustness_via_sparsity", "adversarial_winning_tickets"
@@ -43,4 +48,4 @@ OUR_EXHIBITS = (
 def our_exhibits() -> dict[str, dict[str, str]]:
     """:data:`OUR_EXHIBITS` by id, with the columns that :func:`printed_exhibits` has of them."""
     rows = (dict(zip(("paper", "exhibit", "kind", "what_it_shows"), row, strict=True)) for row in OUR_EXHIBITS)
-    return {f"{row['paper']}/{re.sub('[ .]', '_', row['exhibit'].lower())}": row for row in rows}
+    return {exhibit_id(row["paper"], row["exhibit"]): row for row in rows}

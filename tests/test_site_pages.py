@@ -9,6 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from replib.claims import verdicts
+from replib.root import exhibit_id
 from replib.site import pages
 from replib.spec import ReplibError
 
@@ -78,7 +79,7 @@ def test_prose_keeps_code_and_turns_roles_into_code():
     [("p", "Figure A8", "p/figure_a8"), ("p", "Table 1", "p/table_1"), ("p", "Theorem 2", "p/theorem_2")],
 )
 def test_exhibit_names_go_back_and_forth(paper, exhibit, expected):
-    assert pages.exhibit_id(paper, exhibit) == expected
+    assert exhibit_id(paper, exhibit) == expected
     assert pages.exhibit_name(expected) == exhibit
 
 

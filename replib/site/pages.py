@@ -93,11 +93,6 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def exhibit_id(paper: str, exhibit: str) -> str:
-    """``sparsity_winning_twice/figure_a8`` from the paper's folder name and "Figure A8"."""
-    return f"{paper}/{slug(exhibit).replace('-', '_')}"
-
-
 def exhibit_name(exhibit: str) -> str:
     """ "Figure A8" from ``sparsity_winning_twice/figure_a8`` (or from ``figure_a8``)."""
     if exhibit in our_exhibits():
