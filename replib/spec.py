@@ -220,6 +220,11 @@ class Pinned(Spec):
         within("Pinned.seed", self.seed, 0)
 
 
+def unpinned(job: Job | Pinned) -> Job:
+    """The job itself, whichever seed a parent is pinned to."""
+    return job.job if isinstance(job, Pinned) else job
+
+
 @dataclass(frozen=True, order=True)
 class Task:
     """A job with a seed: the unit of work. Two tasks are equal when key and seed are."""

@@ -276,7 +276,8 @@ def test_the_papers_settings_are_priced_before_anything_runs():
 @pytest.mark.parametrize("e", [e for e in EXHIBITS.values() if e.id.startswith(PAPER)], ids=lambda e: e.id.partition("/")[2])
 def test_every_exhibit_has_a_price_in_the_papers_setting(e):
     tasks = closure(e.tasks(PROFILES["paper"], [0]))
-    assert all(estimate(t, device="cuda") > 0 for t in tasks)
+    unpriced = 1e9  # what a job of a kind without a price of its own is said to take
+    assert all(operations(t) > unpriced for t in tasks if t.job.kind not in ("ticket", "similarity"))
     assert all(t.job.label() for t in tasks)
 
 

@@ -17,7 +17,7 @@ from replib.attacks import PGD
 from replib.attacks.pgd import attacking, perturb
 from replib.data.augment import to_float
 from replib.data.load import load
-from replib.spec import Job, Pinned, ReplibError, within
+from replib.spec import Job, Pinned, ReplibError, unpinned, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.networks import trained
@@ -138,8 +138,7 @@ class Attention(Job):
             within("Attention.object_above", self.object_above, 0, 1)
 
     def label(self) -> str:
-        run = self.run.job if isinstance(self.run, Pinned) else self.run
-        return f"attention of {run.label()}"
+        return f"attention of {unpinned(self.run).label()}"
 
     def passes(self) -> int:
         """Forward and backward passes of one image: the attack, two predictions, Grad-CAM, and a gradient a sample."""

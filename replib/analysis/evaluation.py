@@ -10,7 +10,7 @@ import numpy as np
 from replib.attacks.evaluate import evaluate
 from replib.attacks.spec import Attack
 from replib.data.load import load
-from replib.spec import Job, Pinned, SpecError, choose, stream_seed, within
+from replib.spec import Job, Pinned, SpecError, choose, stream_seed, unpinned, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.networks import checkpoint_name, trained
@@ -50,8 +50,7 @@ class Evaluate(Job):
     def label(self) -> str:
         what = type(self.attack).__name__ if self.attack else "clean"
         steps = f"-{self.attack.steps}" if hasattr(self.attack, "steps") else ""
-        run = self.run.job if isinstance(self.run, Pinned) else self.run
-        return f"{what}{steps} accuracy of {run.label()}"
+        return f"{what}{steps} accuracy of {unpinned(self.run).label()}"
 
 
 def run_evaluate(job: Evaluate, context: Context) -> Output:

@@ -20,7 +20,7 @@ from replib.attacks.losses import cross_entropy
 from replib.attacks.pgd import attacking, perturb
 from replib.data.augment import to_float
 from replib.data.load import load
-from replib.spec import Job, Pinned, SpecError, stream_seed, within
+from replib.spec import Job, Pinned, SpecError, stream_seed, unpinned, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.networks import trained
@@ -236,11 +236,6 @@ class Flatness(Job):
     def passes(self) -> int:
         """Forward and backward passes of one image."""
         return (1 + len(self.radii) * self.directions) * self.images * (2 + 2 * self.attack.steps)
-
-
-def unpinned(run: Train | Pinned) -> Train:
-    """The training job itself."""
-    return run.job if isinstance(run, Pinned) else run
 
 
 def centre(run: Train | Pinned, checkpoint: str, images: int, context: Context) -> tuple[nn.Module, Tensor, Tensor, int]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from replib.sparsity.masks import chance_similarity
-from replib.spec import Job, Pinned, ReplibError, Task, within
+from replib.spec import Job, Pinned, ReplibError, Task, unpinned, within
 from replib.store import Store
 from replib.store.context import Context
 from replib.store.folder import Output
@@ -54,7 +54,7 @@ class Similarity(Job):
         within("Similarity.epochs", self.epochs, 1)
 
     def label(self) -> str:
-        names = [(run.job if isinstance(run, Pinned) else run).label() for run in (self.a, self.b)]
+        names = [unpinned(run).label() for run in (self.a, self.b)]
         return f"masks of {' and '.join(names)} at {100 * (1 - self.density):g} %"
 
 

@@ -18,10 +18,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from replib.analysis.landscape import Direction, attacked, centre, mean_loss, unpinned, weight_surface
+from replib.analysis.landscape import Direction, attacked, centre, mean_loss, weight_surface
 from replib.attacks import PGD
 from replib.data.load import load
-from replib.spec import Job, Pinned, ReplibError, SpecError, within
+from replib.spec import Job, Pinned, ReplibError, SpecError, unpinned, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.networks import checkpoint_name, trained

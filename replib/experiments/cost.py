@@ -8,7 +8,7 @@ from replib.analysis.evaluation import Evaluate
 from replib.attacks import AutoAttack
 from replib.methods.tickets import SNIP, GraSP, SynFlow, Ticket
 from replib.models import weight_shapes
-from replib.spec import Pinned, Task, choose
+from replib.spec import Task, choose, unpinned
 from replib.store.evidence import Published
 from replib.training.losses import attack_of, replays
 from replib.training.spec import Distill, Train
@@ -68,21 +68,19 @@ def operations(t: Task) -> float:
         return per_epoch * job.epochs * forward_flops(job)
     if isinstance(job, Ticket):
         return _scoring(job)
-    run = getattr(job, "run", None)
-    run = run.job if isinstance(run, Pinned) else run
-    if run is None:
-        return 1e9
-    if hasattr(job, "passes"):
-        return job.passes() * forward_flops(run)
-    sizes = {"train": run.data.n_train or run.data.role.n_train, "val": run.data.n_val or run.data.role.n_val}
-    sizes["test"] = run.data.n_test or run.data.role.n_test
-    if not isinstance(job, Evaluate):
-        return sizes["test"] * (1 + attack_passes(getattr(job, "attack", None))) * forward_flops(run)
+    if isinstance(job, Evaluate):
+        return _evaluating(job)
+    return job.passes() * forward_flops(unpinned(job.run)) if hasattr(job, "passes") else 1e9
+
+
+def _evaluating(job: Evaluate) -> float:
+    """Arithmetic of an evaluation: crafting the images on one network, and showing them to one."""
+    run = unpinned(job.run)
+    data, role = run.data, run.data.role
+    sizes = {"train": data.n_train or role.n_train, "val": data.n_val or role.n_val, "test": data.n_test or role.n_test}
     images = sum(min(sizes[place.partition("/")[2]], job.images or math.inf) for place in job.places)
-    crafter, shown = run, run
-    if job.surrogate is not None:
-        other = job.surrogate.job if isinstance(job.surrogate, Pinned) else job.surrogate
-        crafter, shown = (run, other) if job.crafted_here else (other, run)
+    other = run if job.surrogate is None else unpinned(job.surrogate)
+    crafter, shown = (run, other) if job.crafted_here else (other, run)
     return images * (attack_passes(job.attack) * forward_flops(crafter) + forward_flops(shown))
 
 
