@@ -314,9 +314,10 @@ def render(
     if not exhibits:
         have = shown(get(profile), evidence(get(profile), _root()))
         if left_out := [e.id for e in chosen if e.page and e not in have]:
+            which = f" {' '.join(left_out)}" if len(left_out) <= 3 else ""
             typer.echo(
-                f"Left out, because no seed is complete in the profile {profile!r}: {', '.join(left_out)}. To make the first: "
-                f"replib run {left_out[0]} -p {profile} --seeds 0", err=True,
+                f"Left out, because no seed is complete in the profile {profile!r}: {', '.join(left_out)}. To make them: "
+                f"replib run{which} -p {profile} --seeds 0", err=True,
             )  # fmt: skip
         chosen = have
     ids = [e.id for e in chosen if e.page]

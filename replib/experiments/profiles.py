@@ -71,6 +71,7 @@ _FINE = replace(_DIGITS, data=Data("mnist_fine", augment="none", n_test=600), ep
 _VGG = replace(_DIGITS, net=Net("vgg_small"), eps=0.15, epochs=20, lr=0.05, weight_decay=5e-3, search_share=0.6)
 # Departs: PGD-3 and half the epochs in batches of half the size for the wide network, which takes four times as long.
 _WIDER = replace(_DIGITS, net=Net("preact_resnet_small", width=32), epochs=15, batch=16, **_THREE)
+# Departs: the unseen model of the digits takes half the epochs; it is only attacked, and attacks others.
 _BOTTLENECK = {"net": Net("bottleneck_small", stages=3)}
 
 LAPTOP = Profile(
