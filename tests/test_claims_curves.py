@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from replib.claims import load_claims, printed_verdicts, resample
+from replib.claims.columns import table
 from replib.claims.conditions import all_hold
-from replib.claims.engine import table
 from replib.claims.predicates import PAPERS
 from replib.claims.table import COLUMNS, Sample
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from replib.claims import load_claims, printed_frame, printed_verdicts, reported_dir
-from replib.claims.engine import SCOPES
 from replib.claims.predicates import PAPERS, predicate
+from replib.claims.records import SCOPES
 from replib.spec import ReplibError
 
 CLAIMS = {c.claim_id: c for c in load_claims()}

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import norm, t
 
 from replib.claims import resample
+from replib.claims.columns import fragility
 from replib.claims.conditions import above, all_hold, below, kth_smallest, rank_correlation, stack, within
-from replib.claims.engine import fragility
 from replib.claims.table import COLUMNS, Cell, Sample, Table
 from replib.spec import SpecError
 

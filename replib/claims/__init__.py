@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replib.claims.engine import OUTCOMES, SCOPES, Claim, Verdict, judge_all, judge_printed
+from replib.claims.engine import judge_all, judge_printed
 from replib.claims.predicates import PAPERS
+from replib.claims.records import OUTCOMES, SCOPES, Claim, Verdict
 from replib.claims.table import COLUMNS, Sample
 from replib.spec import ReplibError
 
