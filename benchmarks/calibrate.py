@@ -26,20 +26,18 @@ from replib.spec import Job, task
 from replib.store import Store
 
 BASE = LAPTOP.recipe(*CIFAR10)
-PGD10 = {"train_steps": 10, "train_step": 0.25}
+PGD10 = {"train_steps": 10, "train_step": 0.25, "val_steps": 10, "val_step": 0.25}
 PGD5 = {"train_steps": 5, "train_step": 0.5, "val_steps": 5, "val_step": 0.5}
 PGD3 = {"train_steps": 3, "train_step": 0.7, "val_steps": 3, "val_step": 0.7}
 
 
 def digits() -> dict[str, Recipe]:
-    """CIFAR-10 with ResNet-18: with the role's random crop and without, and what was varied."""
-    points = [
-        ("paper", 64, epochs, wd, attack)
-        for wd, epochs, attack in ((5e-4, 40, {}), (1e-2, 40, {}), (2e-2, 40, {}), (3e-2, 40, {}), (2e-2, 40, PGD10), (2e-2, 60, {}))
-    ]
-    points += [("none", 64, 30, wd, {}) for wd in (5e-4, 5e-3, 2e-2)] + [("none", 32, 30, wd, {}) for wd in (5e-3, 1e-2)]
+    """CIFAR-10 with ResNet-18: with the role's random crop and without, what was varied, and what a run may cost."""
+    points = [("paper", 64, epochs, wd, PGD5) for wd, epochs in ((5e-4, 40), (1e-2, 40), (2e-2, 40), (2e-2, 60))]
+    points += [("none", 64, 30, wd, PGD5) for wd in (5e-4, 2e-2)] + [("none", 32, 30, 1e-2, attack) for attack in (PGD10, PGD5, PGD3)]
+    points += [("none", 32, epochs, wd, PGD3) for epochs, wd in ((20, 1.5e-2), (20, 1e-2), (24, 1.25e-2), (24, 1e-2))]
     return {
-        f"{'crop' if augment == 'paper' else 'no crop'}, batch {batch}, {epochs} epochs, wd {wd:g}, PGD-{10 if attack else 5}": replace(
+        f"{'crop' if augment == 'paper' else 'no crop'}, batch {batch}, {epochs} epochs, wd {wd:g}, PGD-{attack['train_steps']}": replace(
             BASE, data=Data("digits", augment=augment), batch=batch, epochs=epochs, weight_decay=wd, **attack
         )
         for augment, batch, epochs, wd, attack in points
@@ -76,12 +74,13 @@ GRID: dict[str, dict[str, Recipe]] = {
     ),
     "CIFAR-10, VGG-16": varied(
         LAPTOP.recipe(*VGG10),
-        {"eps": 0.2, "epochs": 20, "batch": 32, "lr": 0.1, "weight_decay": 1e-2},
-        {"eps": 0.2, "epochs": 20, "batch": 32, "lr": 0.03, "weight_decay": 1e-2},
-        {"eps": 0.2, "epochs": 20, "batch": 32},
+        {"eps": 0.2, "epochs": 20, "batch": 32, "lr": 0.1, "weight_decay": 1e-2} | PGD5,
+        {"eps": 0.2, "epochs": 20, "batch": 32, "lr": 0.03, "weight_decay": 1e-2} | PGD5,
+        {"eps": 0.2, "epochs": 20, "batch": 32} | PGD5,
+        {"eps": 0.15, "epochs": 20, "batch": 32} | PGD5,
+        {"eps": 0.15, "epochs": 15, "batch": 32},
+        {"eps": 0.15, "epochs": 15, "batch": 16},
         {"eps": 0.15, "epochs": 20, "batch": 32},
-        {"eps": 0.15, "epochs": 15, "batch": 32} | PGD3,
-        {"eps": 0.15, "epochs": 15, "batch": 16} | PGD3,
     ),
     "CIFAR-10, WideResNet-34-10": varied(
         LAPTOP.recipe(*WIDE),
@@ -90,7 +89,10 @@ GRID: dict[str, dict[str, Recipe]] = {
         {"epochs": 15, "batch": 16},
     ),
     "CIFAR-10, ResNet-18, larger pictures": varied(
-        LAPTOP.attention, {"eps": 0.2, "epochs": 10, "batch": 50}, {"eps": 0.15, "epochs": 15, "batch": 25}
+        LAPTOP.attention,
+        {"eps": 0.2, "epochs": 10, "batch": 50},
+        {"eps": 0.15, "epochs": 15, "batch": 25} | PGD5,
+        {"eps": 0.15, "epochs": 15, "batch": 25},
     ),
     "Tiny-ImageNet, ResNet-18": varied(
         LAPTOP.recipe(*TINY),

@@ -118,27 +118,32 @@ def _changes(given: list[str] | None) -> dict[str, int | float | bool | str]:
 
 
 def _tasks(exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None = None) -> list[Task]:
+    from replib.experiments.runner import closure
+
+    return closure(t for tasks in _tasks_of(exhibits, profile, seeds, changes).values() for t in tasks)
+
+
+def _tasks_of(exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None = None) -> dict[str, list[Task]]:
+    """By exhibit, each with everything that it needs."""
     from replib.experiments.profiles import changed
     from replib.experiments.profiles import profile as get
     from replib.experiments.runner import closure
 
     p, chosen = changed(get(profile), _changes(changes)), _chosen(exhibits)
     wanted = _seeds(seeds, chosen, p)
-    return closure([t for e in chosen for t in e.tasks(p, wanted)])
+    return {e.id: closure(e.tasks(p, wanted)) for e in chosen}
 
 
-def _by_exhibit(
-    exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None, seconds: dict[Task, float]
-) -> list[str]:
+def _by_exhibit(tasks: dict[str, list[Task]], seconds: dict[Task, float]) -> list[str]:
     """One line an exhibit: its jobs, those that no exhibit before it has, and their estimated time. None for a single exhibit."""
     from replib.experiments.cost import human
 
-    chosen, seen, lines = _chosen(exhibits), set(), []
-    for e in chosen if len(chosen) > 1 else ():
-        mine = set(_tasks([e.id], profile, seeds, changes))
+    seen, lines = set(), []
+    for e, needed in tasks.items() if len(tasks) > 1 else ():
+        mine = set(needed)
         new = mine - seen
         seen |= mine
-        lines.append(f"{e.id:<44} {len(mine):>5} jobs, {len(new):>4} new: {human(sum(seconds[t] for t in new)):>8}")
+        lines.append(f"{e:<44} {len(mine):>5} jobs, {len(new):>4} new: {human(sum(seconds[t] for t in new)):>8}")
     return lines
 
 
@@ -199,10 +204,12 @@ def plan(
     from replib.experiments.cost import SPEED, estimate, human
     from replib.experiments.profiles import profile as get
     from replib.experiments.registry import evidence
+    from replib.experiments.runner import closure
     from replib.spec import parents
 
     found = evidence(get(profile), _root())
-    tasks = _tasks(exhibits, profile, seeds, changes)
+    by_exhibit = _tasks_of(exhibits, profile, seeds, changes)
+    tasks = closure(t for needed in by_exhibit.values() for t in needed)
     rows = [
         {
             "task": t.name, "seed": t.seed, "kind": t.job.kind, "label": t.job.label(),
@@ -217,7 +224,7 @@ def plan(
     for r in rows:
         typer.echo(f"{r['task']:<26} seed {r['seed']:<3} {human(r['seconds']):>8}  {r['label']}")
     seconds = dict(zip(tasks, (r["seconds"] for r in rows), strict=True))
-    for line in _by_exhibit(exhibits, profile, seeds, changes, seconds):
+    for line in _by_exhibit(by_exhibit, seconds):
         typer.echo(line)
     left = [seconds[t] for t in tasks if found.store.status(t) != "done"]
     what = "core" if device == "cpu" else f"GPU (a data-centre one at {SPEED['cuda']:.0e} operations a second)"

@@ -172,6 +172,17 @@ def test_a_small_plan_is_priced_without_what_is_done(replib):
     assert out.splitlines()[-1].startswith("0 of them are done here")
 
 
+def test_a_plan_of_chosen_seeds_may_name_a_drawing_and_exhibits_with_fewer_seeds(replib):
+    status, out, _ = replib(
+        "plan", TABLE, "sparsity_winning_twice/figure_2", "sparsity_winning_twice/figure_5", "-p", "smoke", "--seeds", "0"
+    )
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines() if " new: " in line] == [
+        TABLE,
+        *(TABLE.replace("table_1", f"figure_{n}") for n in (2, 5)),
+    ]
+
+
 def test_what_a_notebook_changes_the_command_line_changes_too(replib):
     _, out, _ = replib("plan", TABLE, "--seeds", "0", "--set", "epochs=5", "--set", "eps=0.1", "--json")
     planned = {t["task"] for t in json.loads(out)["tasks"]}
