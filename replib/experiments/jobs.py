@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from replib.analysis.attention import Attention, run_attention
+from replib.analysis.distortion import Distortion, run_distortion
 from replib.analysis.evaluation import Evaluate, run_evaluate
 from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
 from replib.analysis.similarity import Similarity, run_similarity
@@ -29,6 +30,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Train: run_train,
     Ticket: run_ticket,
     Evaluate: run_evaluate,
+    Distortion: run_distortion,
     Landscape: run_landscape,
     Flatness: run_flatness,
     Similarity: run_similarity,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from replib.sparsity.masks import (
     global_prune,
     global_random,
     global_top,
+    layerwise_top,
     pack,
     random_masks,
     shuffle_global,
@@ -67,7 +68,16 @@ class Scene:
 
 @dataclass(frozen=True)
 class Rule(Spec):
-    """How a mask is chosen: a frozen dataclass of choices with one method. A new rule is entered nowhere else."""
+    """How a mask is chosen: a frozen dataclass of choices with one method. A new rule is entered nowhere else.
+
+    A rule that removes whole channels sets `structured`: its density counts channels, and how many weights go follows from them.
+    """
+
+    structured: ClassVar[bool] = False
+
+    def facts(self, scene: Scene, masks: Masks) -> dict[str, Any]:
+        """What else to record of the masks that were drawn."""
+        return {}
 
     def draw(self, scene: Scene) -> Masks:
         """Boolean masks by parameter name, exactly round(density * N) of the N weights of ``scene.weights`` kept."""
@@ -151,13 +161,17 @@ class SynFlow(Rule):
 
 @dataclass(frozen=True)
 class Magnitude(Rule):
-    """The largest weights of a trained run, pooled over layers (A: one-shot magnitude pruning, OMP).
+    """The largest weights of a trained run, pooled over layers (A: one-shot magnitude pruning, OMP; B: GUP), or `layerwise` the largest
+    of each layer at one density (B: LUP).
 
     Of a run that is sparse already, active weights only: masks of a ladder are nested (iterative magnitude pruning).
+
+    Departs: of layer-wise counts that are no whole numbers, some are rounded up and some down, so that the whole network has the density.
     """
 
     run: Train | Pinned
     checkpoint: str = "final"
+    layerwise: bool = False
 
     def check(self) -> None:
         check_checkpoint("Magnitude.checkpoint", self.checkpoint)
@@ -166,9 +180,12 @@ class Magnitude(Rule):
         parent = scene.context.parent(self.run)
         source = trained(scene.context, parent, self.checkpoint, scene.split)
         magnitudes = {n: w.detach().abs() for n, w in prunable(source, scene.job.scope).items()}
-        if not parent.job.ticket:
+        masks = ticket_masks(scene.context.store, parent, source) if parent.job.ticket else {}
+        if self.layerwise:  # pruned weights are exactly zero; of a magnitude each they would tie with weights that happen to be
+            ranked = {n: torch.where(masks[n], m, -1.0) if masks else m for n, m in magnitudes.items()}
+            return layerwise_top(ranked, quotas("uniform", scene.shapes, scene.density))
+        if not masks:
             return global_top(magnitudes, scene.density)
-        masks = ticket_masks(scene.context.store, parent, source)
         return global_prune(magnitudes, masks, sum(counts(masks).values()) - round(scene.density * size(masks)))
 
 
@@ -242,13 +259,14 @@ def scoring_batch(scene: Scene, per_class: int, attack: PGD | None = None) -> tu
     return (x if attack is None else perturb(scene.net.train(), x, y, attack, scene.rng)), y
 
 
-def draw(job: Ticket, context: Context) -> tuple[nn.Module, Masks]:
-    """The initial network of the context's seed and the masks of `job` for it."""
+def draw(job: Ticket, context: Context) -> tuple[Scene, Masks]:
+    """What the rule of `job` looked at, with the initial network of the context's seed, and the masks that it drew."""
     split = load(job.data, context.data_root, context.device)
     template = Train(job.data, job.net, loss=CrossEntropy(), epochs=1, batch=1, validate=PGD(eps=0.0, steps=1))
     net = fresh(template, split, context.task.seed).to(context.device)
     rng = generator(context.task.seed, "ticket")
-    return net, job.rule.draw(Scene(job, context, split, net, prunable(net, job.scope), rng))
+    scene = Scene(job, context, split, net, prunable(net, job.scope), rng)
+    return scene, job.rule.draw(scene)
 
 
 def kept_share(job: Ticket, context: Context) -> float:
@@ -260,9 +278,9 @@ def kept_share(job: Ticket, context: Context) -> float:
 
 def run_ticket(job: Ticket, context: Context) -> Output:
     """Draw a ticket and record what it leaves of each layer."""
-    _, masks = draw(job, context)
+    scene, masks = draw(job, context)
     kept, share = counts(masks), kept_share(job, context)
-    if sum(kept.values()) != (wanted := round(share * size(masks))):
+    if not job.rule.structured and sum(kept.values()) != (wanted := round(share * size(masks))):
         raise ReplibError(
             f"{type(job.rule).__name__} keeps {sum(kept.values())} of {size(masks)} weights where density {share:g} is {wanted}; "
             f"a ticket is compared with others at its density, so make the rule keep that many."
@@ -275,6 +293,7 @@ def run_ticket(job: Ticket, context: Context) -> Output:
             "kept": kept,
             "sizes": sizes,
             "emptied_layers": emptied,
-        },
+        }
+        | job.rule.facts(scene, masks),
         arrays={f"mask/{n}": v for n, v in pack(masks).items()},
     )

@@ -1,0 +1,113 @@
+"""The distortion search against closed forms: a linear network's least radius is its margin over the dual norm of its weights."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from replib.analysis.distortion import Distortion, summary
+from replib.attacks.distortion import PIXEL, breaks, least_distortion
+from replib.experiments.jobs import execute
+from replib.experiments.profiles import SMOKE
+from replib.spec import SpecError, task
+from replib.store import Store
+
+
+class Linear(nn.Module):
+    """Two classes; the difference of their logits is w x + b."""
+
+    def __init__(self):
+        super().__init__()
+        g = torch.Generator().manual_seed(0)
+        self.w = nn.Parameter(torch.randn(12, generator=g))
+        self.b = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x):
+        score = x.flatten(1) @ self.w + self.b - 0.5 * self.w.sum()
+        return torch.stack([score, -score], 1)
+
+
+@pytest.fixture
+def case():
+    net = Linear()
+    x = 0.5 + 0.06 * torch.randn(64, 1, 3, 4, generator=torch.Generator().manual_seed(1))
+    return net, x, net(x).argmax(1)
+
+
+def margin(net, x):
+    return (x.flatten(1) @ net.w + net.b - 0.5 * net.w.sum()).abs()
+
+
+@pytest.mark.parametrize(("norm", "dual"), [("linf", 1), ("l2", 2)])
+def test_a_linear_network_has_the_radius_of_the_closed_form(case, norm, dual):
+    net, x, y = case
+    expected = (margin(net, x) / net.w.norm(p=dual)).detach()
+    inside = expected < 0.35  # away from the box
+    found = least_distortion(net, x, y, torch.Generator().manual_seed(2), steps=40, norm=norm, largest=1.0, tolerance=1e-4)
+    assert inside.sum() > 50
+    assert (found[inside] >= expected[inside] - 1e-6).all()  # no attack can do better
+    torch.testing.assert_close(found[inside], expected[inside], atol=2e-4, rtol=2e-2)
+
+
+def test_misclassified_images_have_radius_zero_and_what_no_radius_breaks_is_infinite(case):
+    net, x, y = case
+    wrong = y.clone()
+    wrong[:5] = 1 - wrong[:5]
+    found = least_distortion(net, x, wrong, torch.Generator().manual_seed(2), steps=10, largest=0.5 * PIXEL)
+    assert (found[:5] == 0).all()
+    assert found[5:].isinf().any()
+    assert (found[5:] > 0).all()
+
+
+def test_a_radius_that_suffices_is_found_to_suffice(case):
+    net, x, y = case
+    expected = (margin(net, x) / net.w.norm(p=1)).detach()
+    g = torch.Generator().manual_seed(3)
+    assert breaks(net, x, y, 1.05 * expected, 40, "linf", g)[expected < 0.3].all()
+    assert not breaks(net, x, y, 0.95 * expected, 40, "linf", g).any()
+
+
+def test_images_do_not_depend_on_their_neighbours_in_size_of_batch(case):
+    net, x, y = case
+    whole = least_distortion(net, x, y, torch.Generator().manual_seed(2), steps=40, largest=1.0)
+    one = least_distortion(net, x[:1], y[:1], torch.Generator().manual_seed(9), steps=40, largest=1.0)
+    torch.testing.assert_close(whole[:1], one, atol=0.06 * PIXEL, rtol=0)
+
+
+def test_flags_and_gradients_are_as_before(case):
+    net, x, y = case
+    net.train()
+    least_distortion(net, x[:4], y[:4], torch.Generator().manual_seed(2), steps=3)
+    assert net.training
+    assert net.w.requires_grad
+    assert net.w.grad is None
+
+
+def test_the_summary_counts_censored_images_at_the_largest_radius_and_leaves_wrong_ones_out():
+    batches = [np.array([0.0, 2.0, np.inf]), np.array([1.0, 3.0])]
+    found = summary(np.concatenate(batches), batches, largest=64.0)
+    assert found["images"] == 5
+    assert found["correct"] == 4
+    assert found["mean"] == pytest.approx((2 + 64 + 1 + 3) / 4)
+    assert found["censored_share"] == pytest.approx(0.25)
+    assert found["batch_min"] == pytest.approx(1.5)
+    assert summary(np.zeros(3), [np.zeros(3)], 64.0)["mean"] is None
+
+
+def test_the_job_reads_a_finished_run(tmp_path):
+    store, recipe = Store(tmp_path), SMOKE.recipe("CIFAR-10", "ResNet-18")
+    run = recipe.pgd_at(epochs=1)
+    job = Distortion(run, images=20, steps=4)
+    execute(task(run, 0), store)
+    execute(task(job, 0), store)
+    found = store.results(task(job, 0))
+    assert found["images"] == 20
+    radii = store.arrays(task(job, 0))["radii"]
+    assert len(radii) == 20
+    assert found["correct"] == (radii > 0).sum()
+
+
+@pytest.mark.parametrize(("wrong", "named"), [({"images": 0}, "images"), ({"steps": 0}, "steps"), ({"checkpoint": "bets"}, "checkpoint")])
+def test_impossible_choices_are_refused(wrong, named):
+    with pytest.raises(SpecError, match=named):
+        Distortion(SMOKE.recipe("CIFAR-10", "ResNet-18").pgd_at(), **wrong)
