@@ -2,7 +2,8 @@
 
     python benchmarks/calibrate.py [--seeds 1000] [--workers 1] [--roles ROLE ...]      writes results/calibration.csv
 
-The photographs are read from REPLIB_DATA. What is published took seed 1000, and for the shorter runs of CIFAR-10 with ResNet-18 seeds 1000, 1001, 1002.
+The photographs are read from REPLIB_DATA. What is published took seed 1000, and for the shorter runs of CIFAR-10 with ResNet-18 seeds
+1000, 1001 and 1002.
 
 It chooses augmentation, batch, epochs, weight decay and the training attack of the laptop profile so that the dense network overfits
 robustly. What it selected for is reported as *by construction*, never as a finding. The evidence uses other seeds.

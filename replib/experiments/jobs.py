@@ -16,6 +16,7 @@ from replib.analysis.evaluation import Evaluate, run_evaluate
 from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
 from replib.analysis.similarity import Similarity, run_similarity
 from replib.analysis.trajectory import Trajectory, run_trajectory
+from replib.analysis.weights import Weights, run_weights
 from replib.methods.tickets import Ticket, run_ticket
 from replib.spec import Job, ReplibError, Task, parents
 from replib.store import Store
@@ -36,6 +37,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Similarity: run_similarity,
     Attention: run_attention,
     Trajectory: run_trajectory,
+    Weights: run_weights,
 }
 """What runs each kind of job. A new kind is a spec and a function, entered here."""
 
