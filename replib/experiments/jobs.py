@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from replib.analysis.attention import Attention, run_attention
+from replib.analysis.bounds import NormBound, run_norm_bound
 from replib.analysis.distortion import Distortion, run_distortion
 from replib.analysis.evaluation import Evaluate, run_evaluate
 from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
@@ -38,6 +39,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Attention: run_attention,
     Trajectory: run_trajectory,
     Weights: run_weights,
+    NormBound: run_norm_bound,
 }
 """What runs each kind of job. A new kind is a spec and a function, entered here."""
 

@@ -1,0 +1,100 @@
+"""The norm-product bound of B's Theorem 2: holds on random networks, is tight where it must be, fails for norms that are not induced."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from replib.analysis.bounds import NormBound, dual, induced, measured, pair_bounds
+from replib.experiments.jobs import execute
+from replib.experiments.profiles import SMOKE
+from replib.models import Net
+from replib.spec import SpecError, task
+from replib.store import Store
+
+
+def random_mlp(seed, widths=(12, 9, 7, 4)):
+    torch.manual_seed(seed)
+    layers = []
+    for a, b in itertools.pairwise(widths):
+        linear = nn.Linear(a, b)
+        with torch.no_grad():
+            linear.weight.copy_(torch.randn(b, a) * torch.rand(b, 1) * (torch.rand(b, a) < 0.7))
+            linear.bias.copy_(torch.randn(b))
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(nn.Flatten(), *layers[:-1]).eval()
+
+
+def weights_of(net):
+    return [m.weight for m in net.modules() if isinstance(m, nn.Linear)]
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_the_bound_holds_on_two_hundred_random_networks(norm):
+    for seed in range(200):
+        net = random_mlp(seed)
+        x = torch.randn(6, 1, 3, 4)
+        predicted, constants = measured(net, x, 0.5, norm, 20, torch.Generator().manual_seed(seed))
+        assert (constants <= pair_bounds(weights_of(net), norm)[predicted] * (1 + 1e-6)).all()
+
+
+def test_the_largest_entry_is_no_bound():
+    """Read literally, the norm of a matrix for p = infinity is its largest entry; then the theorem is false."""
+    violated = 0
+    for seed in range(200):
+        net = random_mlp(seed)
+        weights = weights_of(net)
+        predicted, constants = measured(net, torch.randn(6, 1, 3, 4), 0.5, "linf", 10, torch.Generator().manual_seed(seed))
+        last = weights[-1].detach().double()
+        wrong = dual((last[:, None] - last[None]).reshape(16, -1), "linf").view(4, 4)
+        wrong = wrong * math.prod(float(w.detach().abs().max()) for w in weights[:-1])
+        violated += bool((constants > wrong[predicted] * (1 + 1e-6)).any())
+    assert violated > 20
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_a_single_layer_meets_the_bound(norm):
+    net = random_mlp(3, widths=(12, 4))
+    x = torch.randn(5, 1, 3, 4)
+    predicted, constants = measured(net, x, 0.5, norm, 4, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(constants, pair_bounds(weights_of(net), norm)[predicted], atol=1e-5, rtol=1e-5)
+
+
+def test_induced_norms_by_hand():
+    w = torch.tensor([[3.0, -4.0], [0.0, 1.0]])
+    assert induced(w, "linf") == 7
+    assert induced(w, "l2") == pytest.approx(math.sqrt((26 + math.sqrt(26**2 - 4 * 9)) / 2))  # the larger root of the Gram matrix
+    assert dual(torch.tensor([[3.0, -4.0]]), "l2") == 5
+    assert dual(torch.tensor([[3.0, -4.0]]), "linf") == 7
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_induced_norms_are_attained_and_never_exceeded(norm):
+    order = 2 if norm == "l2" else math.inf
+    w = torch.randn(5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.randn(8, 20_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ratios = torch.linalg.vector_norm(w @ x, order, dim=0) / torch.linalg.vector_norm(x, order, dim=0)
+    assert ratios.max() <= induced(w, norm) * (1 + 1e-9)
+    best = torch.linalg.svd(w).Vh[0] if norm == "l2" else w[w.abs().sum(1).argmax()].sign()
+    assert torch.linalg.vector_norm(w @ best, order) / torch.linalg.vector_norm(best, order) == pytest.approx(induced(w, norm))
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_no_certified_radius_exceeds_an_attacked_one(tmp_path, norm):
+    store, recipe = Store(tmp_path), SMOKE.recipe("CIFAR-10", "ResNet-18")
+    run = recipe.pgd_at(net=Net("mlp_small", width=8), epochs=2)
+    job = NormBound(run, norm, images=20, samples=6, steps=10)
+    execute(task(run, 0), store)
+    execute(task(job, 0), store)
+    found = store.results(task(job, 0))
+    assert found["violations"] == 0
+    assert found["certified_above_attacked"] == 0
+    assert found["log10_measured"] <= found["log10_bound"]
+    assert len(found["factors"]) == 2
+
+
+def test_only_perceptrons_are_accepted():
+    with pytest.raises(SpecError, match="multi-layer perceptrons"):
+        NormBound(SMOKE.recipe("CIFAR-10", "ResNet-18").pgd_at())
