@@ -19,9 +19,10 @@ import pandas as pd
 
 from replib.analysis.evaluation import Evaluate
 from replib.data import Data
+from replib.experiments.places import CIFAR10, CIFAR100, TINY, VGG10, VGG100, WIDE
 from replib.experiments.profiles import LAPTOP, WORKSTATION, Recipe
 from replib.experiments.runner import run
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100, TINY, VGG10, VGG100, WIDE, search, ticket
+from replib.experiments.sparsity_winning_twice.runs import search, ticket
 from replib.methods import Random
 from replib.models import Net
 from replib.models.spec import ARCHS

@@ -32,23 +32,23 @@ def _concerned(id: str) -> set[str]:
     return {e for c in claims if c in mine or (c.confirmatory and c.paper in together) for e in c.exhibits}
 
 
-def _images(p: Profile, found: Reader, results: list[pd.DataFrame]) -> dict[Any, Any]:
+def _images(p: Profile, found: Reader, results: dict[str, pd.DataFrame]) -> dict[Any, Any]:
     """Which test images were right, for the exhibits that have rows of accuracies: intervals then cover images as well as seeds.
 
     One line a seed that any frame of the paper has; lines of seeds that an exhibit lacks stay empty and are never read.
     """
     made: dict[Any, Any] = {}
-    seeds = {(paper, name): sorted(map(int, f.seed.unique())) for r in results for (paper, name), f in r.groupby(["paper", "exhibit"])}
-    for e in EXHIBITS.values():
-        paper, _, name = e.id.partition("/")
-        mine = seeds.get((paper, name), [])
-        if not e.rows or not mine:
+    seeds = {id: sorted(map(int, f.seed.unique())) for id, f in results.items()}
+    for id, mine in seeds.items():
+        e = EXHIBITS[id]
+        if not e.rows:
             continue
-        union = sorted({s for (other, _), found_there in seeds.items() if other == paper for s in found_there})
+        paper, _, name = id.partition("/")
+        union = sorted({s for other, there in seeds.items() if other.startswith(f"{paper}/") for s in there})
         for key, correct in images(found, e.rows(p), mine).items():
             aligned = np.zeros((len(union), correct.shape[1]), dtype=bool)
             aligned[[union.index(s) for s in mine]] = correct
-            made[name, *key] = aligned
+            made[e.part_of or name, *key] = aligned
     return made
 
 
@@ -58,17 +58,18 @@ def _clusters(p: Profile) -> dict[str, np.ndarray]:
     return {dataset: load(data).source.numpy() for dataset, data in embedded.items()}
 
 
-def frames(p: Profile, found: Reader, only: Collection[str] = EXHIBITS) -> list[pd.DataFrame]:
-    """The tidy frames of the exhibits in `only` that have complete results in profile `p`."""
-    made = []
+def frames(p: Profile, found: Reader, only: Collection[str] = EXHIBITS) -> dict[str, pd.DataFrame]:
+    """The tidy frames of the exhibits in `only` that have complete results in profile `p`, by id; of a table also its parts."""
+    made = {}
     for e in EXHIBITS.values():
-        if e.id not in only:
+        paper, _, _ = e.id.partition("/")
+        if not {e.id, f"{paper}/{e.part_of}"} & set(only):
             continue
         try:
-            made.append(e.read(found, p, range(e.declared(p))))
+            made[e.id] = e.read(found, p, range(e.declared(p)))
         except Missing:
             continue  # an exhibit without results has none to judge; its claims are listed as "no results yet"
-    return [f for f in made if not f.empty and {"setting", "metric", "value", "seed"} <= set(f.columns)]
+    return {id: f for id, f in made.items() if not f.empty and {"setting", "metric", "value", "seed"} <= set(f.columns)}
 
 
 def records(profile: str, root: Path, *, published_only: bool = False, exhibit: str | None = None) -> list[dict[str, Any]]:
@@ -83,7 +84,7 @@ def records(profile: str, root: Path, *, published_only: bool = False, exhibit: 
     found = both.published if published_only else both
     only = EXHIBITS if exhibit is None else _concerned(exhibit)
     results = frames(p, found, only)
-    judged = verdicts(results, images=_images(p, found, results), clusters=_clusters(p), scope=p.scope)
+    judged = verdicts(list(results.values()), images=_images(p, found, results), clusters=_clusters(p), scope=p.scope)
     return [r for r in judged if exhibit is None or exhibit in r["exhibits"]]
 
 

@@ -8,10 +8,11 @@ import shutil
 import pandas as pd
 import pytest
 
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import SMOKE
 from replib.experiments.rows import Row, frame
 from replib.experiments.runner import closure, run
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, sparse
+from replib.experiments.sparsity_winning_twice.runs import sparse
 from replib.spec import ReplibError, task
 from replib.store import Missing, Store
 from replib.store.evidence import Evidence, Published, publish

@@ -17,6 +17,7 @@ from replib.claims.table import Sample, Table, parse_variant
 from replib.data import Data
 from replib.experiments.cost import SPEED, estimate, forward_flops, operations
 from replib.experiments.jobs import execute
+from replib.experiments.places import CIFAR10, CIFAR100, VGG10, WIDE
 from replib.experiments.profiles import PROFILES
 from replib.experiments.registry import EXHIBITS, reported, results
 from replib.experiments.rows import COLUMNS
@@ -36,7 +37,7 @@ from replib.experiments.sparsity_winning_twice import (
     figure_a11,
     tables,
 )
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100, PAPER, VGG10, WIDE, search, sparse, ticket
+from replib.experiments.sparsity_winning_twice.runs import PAPER, search, sparse, ticket
 from replib.experiments.sparsity_winning_twice.tables import table_1
 from replib.methods import FlyingBirdPlus, Quota, Searched
 from replib.models.build import build

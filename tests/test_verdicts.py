@@ -31,11 +31,11 @@ def test_frames_are_those_of_exhibits_that_have_complete_results(project, monkey
     monkeypatch.setitem(EXHIBITS, "unmade", rows_exhibit("unmade", "Never made", lambda p: longer, "ordering"))
     other("empty", lambda *a: tiny.EXHIBIT.read(*a)[:0])
     other("curves", lambda *a: tiny.EXHIBIT.read(*a).drop(columns="metric"))
-    (frame,) = verdicts.frames(PROFILE, project.both)
+    (frame,) = verdicts.frames(PROFILE, project.both).values()
     assert set(frame.setting) == {"Baseline", "Random Pruning"}
     assert set(frame.seed) == set(tiny.SEEDS)
     project.unmake(task(tiny.rows(PROFILE)[0].robust, 1))
-    (frame,) = verdicts.frames(PROFILE, project.store)
+    (frame,) = verdicts.frames(PROFILE, project.store).values()
     assert set(frame.seed) == {0}
 
 
@@ -65,7 +65,7 @@ def test_images_of_a_seed_stand_in_the_line_of_that_seed(project, monkeypatch):
     second = rows_exhibit("sparsity_winning_twice/table_2", "Dense only", lambda p: tiny.rows(p)[:1], "ordering")
     monkeypatch.setitem(EXHIBITS, second.id, second)
     row = tiny.rows(PROFILE)[0]
-    results = [tiny.EXHIBIT.read(project.store, PROFILE, tiny.SEEDS), second.read(project.store, PROFILE, [1])]
+    results = {e.id: e.read(project.store, PROFILE, seeds) for e, seeds in ((tiny.EXHIBIT, tiny.SEEDS), (second, [1]))}
     made = verdicts._images(PROFILE, project.store, results)
     right = {}
     for seed in tiny.SEEDS:
@@ -79,7 +79,7 @@ def test_images_of_a_seed_stand_in_the_line_of_that_seed(project, monkeypatch):
 
 def test_images_say_what_the_accuracies_say(project):
     frame = tiny.EXHIBIT.read(project.store, PROFILE, tiny.SEEDS)
-    for (*_, setting, sparsity, metric), correct in verdicts._images(PROFILE, project.store, [frame]).items():
+    for (*_, setting, sparsity, metric), correct in verdicts._images(PROFILE, project.store, {tiny.ID: frame}).items():
         rows = frame[(frame.setting == setting) & (frame.sparsity_percent == sparsity) & (frame.metric == metric)]
         np.testing.assert_allclose(100 * correct.mean(1), rows.sort_values("seed").value, atol=1e-4)
 
@@ -118,3 +118,17 @@ def test_a_page_judges_its_claims_as_the_scoreboard_does():
         page = verdicts.records("laptop", root, published_only=True, exhibit=id)
         assert [r["claim_id"] for r in page] == [c for c, r in whole.items() if id in r["exhibits"]]
         assert page == [whole[r["claim_id"]] for r in page]
+
+
+def test_a_part_of_a_table_is_judged_with_the_table(project, monkeypatch):
+    """Rows that have an exhibit of their own, for their number of seeds, stand in the frame and in the images under the table's name."""
+    part = rows_exhibit("sparsity_winning_twice/table_1_part", "A part", lambda p: tiny.rows(p)[1:], part_of="table_1", page=False)
+    whole = rows_exhibit(tiny.ID, "The rest", lambda p: tiny.rows(p)[:1])
+    monkeypatch.setitem(EXHIBITS, part.id, part)
+    monkeypatch.setitem(EXHIBITS, whole.id, whole)
+    found = verdicts.frames(PROFILE, project.store, [tiny.ID])
+    assert list(found) == [whole.id, part.id]
+    assert {name for f in found.values() for name in f.exhibit} == {"table_1"}
+    assert {key[0] for key in verdicts._images(PROFILE, project.store, found)} == {"table_1"}
+    judged = {r["claim_id"]: r for r in verdicts.records("laptop", project.root)}
+    assert judged["swt_dense_overfits"]["n"] == 2

@@ -12,11 +12,11 @@ import pytest
 
 from replib import verify
 from replib.experiments.exhibit import rows_exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import PROFILES, SMOKE
 from replib.experiments.registry import EXHIBITS, evidence
 from replib.experiments.rows import Row
 from replib.experiments.runner import closure, run
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10
 from replib.store import files
 from replib.store.evidence import publish
 

@@ -13,11 +13,12 @@ import pytest
 
 from replib.experiments import profiles
 from replib.experiments.exhibit import rows_exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import SMOKE, Profile
 from replib.experiments.registry import EXHIBITS
 from replib.experiments.rows import Row
 from replib.experiments.runner import closure, run
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, ticket
+from replib.experiments.sparsity_winning_twice.runs import ticket
 from replib.methods import Random
 from replib.spec import Task
 from replib.store import Store

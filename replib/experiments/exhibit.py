@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from replib.experiments.profiles import Profile
-from replib.experiments.rows import COLUMNS, Row, frame
+from replib.experiments.rows import COLUMNS, Line, frame
 from replib.spec import Job, Task, task
 from replib.store.evidence import Reader
 
@@ -27,8 +27,9 @@ class Exhibit:
     jobs: Callable[[Profile], Sequence[Job]]
     read: Callable[[Reader, Profile, Sequence[int]], pd.DataFrame]
     seeds: Literal["flagship", "ordering", "none"] = "ordering"
-    rows: Callable[[Profile], list[Row]] | None = None  # of accuracies, where it has any
+    rows: Callable[[Profile], list[Line]] | None = None  # of accuracies, where it has any
     page: bool = True  # False: shown on another exhibit's page
+    part_of: str = ""  # the table whose rows these are, where they are not all of it and have a number of seeds of their own
 
     def declared(self, p: Profile) -> int:
         """Number of seeds declared for this exhibit in profile `p`."""
@@ -42,15 +43,16 @@ class Exhibit:
 
 
 def rows_exhibit(
-    id: str, title: str, rows: Callable[[Profile], list[Row]], seeds: Literal["flagship", "ordering"] = "ordering", *, page: bool = True
-) -> Exhibit:
-    """An exhibit that is a table of accuracies."""
+    id: str, title: str, rows: Callable[[Profile], list[Line]], seeds: Literal["flagship", "ordering"] = "ordering", *, page: bool = True,
+    part_of: str = "",
+) -> Exhibit:  # fmt: skip
+    """An exhibit that is a table of accuracies, or a part of one."""
     paper, _, name = id.partition("/")
     return Exhibit(
         id, title,
         lambda p: [job for row in rows(p) for job in row.jobs()],
-        lambda reader, p, chosen: frame(reader, rows(p), chosen, paper=paper, exhibit=name),
-        seeds, rows, page,
+        lambda reader, p, chosen: frame(reader, rows(p), chosen, paper=paper, exhibit=part_of or name),
+        seeds, rows, page, part_of,
     )  # fmt: skip
 
 

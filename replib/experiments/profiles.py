@@ -6,9 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from replib.data import Data
+from replib.experiments.places import CIFAR10, CIFAR100, DENSE10, DENSE_TINY, TINY, UNSEEN10, UNSEEN100, VGG10, VGG100, WIDE
 from replib.experiments.recipe import Recipe
 from replib.models import Net
 from replib.spec import ReplibError, SpecError, choose
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What B does otherwise than A, at a scale."""
+
+    epochs: float = 1.2  # of a full run, as a multiple of the recipe's: 240 beside A's 200
+    steps: int = 100  # of the PGD that tables are evaluated with
+    patience: float = 10 / 240  # of Stop-C, as a share of a full run
+    distortion_images: int | None = None
+    distortion_steps: int = 100
+    penalty: float = 1.0  # on slimming's strength, so that a short run's scales shrink as far as a long one's
+    tiny_lr: float = 0.1  # on the learning rate for Tiny-ImageNet
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,7 @@ class Profile:
     map_epochs: float = 0.5  # length of the mask-similarity runs as a share of training (100 of 200 epochs in A)
     settings: tuple[str, ...] = ()  # of Table 1, where only some of them are run; empty: all
     attention: Recipe | None = None  # of CIFAR-10 for Figure 6, where its stand-in's maps are too small to look at
+    pruning: Pruning = Pruning()
     ensemble: tuple[str, ...] = ()  # members of AutoAttack, where the whole of it is too dear
     ensemble_images: int | None = None  # and on so many images of each split
 
@@ -43,10 +58,6 @@ class Profile:
             )
         return self.recipes[dataset, architecture]
 
-
-_CIFAR10, _CIFAR100, _TINY = ("CIFAR-10", "ResNet-18"), ("CIFAR-100", "ResNet-18"), ("Tiny-ImageNet", "ResNet-18")
-_VGG10, _VGG100, _WIDE = ("CIFAR-10", "VGG-16"), ("CIFAR-100", "VGG-16"), ("CIFAR-10", "WideResNet-34-10")
-_UNSEEN10, _UNSEEN100 = ("CIFAR-10", "ResNet-50"), ("CIFAR-100", "ResNet-50")  # the unseen models of A's transfer attacks
 
 # Departs: no random crop. A shift by one pixel of 8x8 pictures hides the overfitting that the papers are about (calibration).
 # Departs: PGD-3 with steps of 0.7 ε in training and validation, to fit a laptop; tables are evaluated with PGD-20, under which networks
@@ -78,15 +89,19 @@ _BOTTLENECK = {"net": Net("bottleneck_small", stages=3)}
 LAPTOP = Profile(
     name="laptop",
     recipes={
-        _CIFAR10: _DIGITS,
-        _CIFAR100: _PAIRS,
-        _TINY: _FINE,
-        _VGG10: _VGG,
-        _VGG100: replace(_PAIRS, net=Net("vgg_small", width=24), lr=0.05),
-        _WIDE: _WIDER,
-        _UNSEEN10: replace(_DIGITS, epochs=12, **_BOTTLENECK),
-        _UNSEEN100: replace(_PAIRS, **_BOTTLENECK),
+        CIFAR10: _DIGITS,
+        CIFAR100: _PAIRS,
+        TINY: _FINE,
+        VGG10: _VGG,
+        VGG100: replace(_PAIRS, net=Net("vgg_small", width=24), lr=0.05),
+        WIDE: _WIDER,
+        UNSEEN10: replace(_DIGITS, epochs=12, **_BOTTLENECK),
+        UNSEEN100: replace(_PAIRS, **_BOTTLENECK),
+        DENSE10: replace(_DIGITS, net=Net("densenet_small")),
+        DENSE_TINY: replace(_FINE, net=Net("densenet_small")),
     },
+    # Departs: B's full runs take two thirds of the recipe's epochs, its tables PGD-20, its distortion search 200 images and PGD-20.
+    pruning=Pruning(epochs=2 / 3, steps=20, patience=1 / 8, distortion_images=200, distortion_steps=20, penalty=400.0, tiny_lr=1.0),
     flagship=20,
     ordering=5,
     scope="stand-in",
@@ -103,20 +118,31 @@ _FEW = Recipe(
     weight_decay=2e-2, train_steps=2, train_step=0.5, val_steps=2, val_step=0.5, test_steps=3, free_replays=2,
 )  # fmt: skip
 _FEW_PAIRS = replace(_FEW, data=Data("digit_pairs", n_train=100, n_val=100, n_test=100), epochs=3, batch=50)
+_FEW_FINE = replace(_FEW, data=Data("mnist_fine", n_train=200, n_val=200, n_test=200), epochs=2, batch=100)
 _FEW_VGG = Net("vgg_small", width=4, blocks=1)
+_FEW_DENSE = Net("densenet_small", width=4, stages=2)
 
 SMOKE = Profile(
     name="smoke",
     recipes={
-        _CIFAR10: _FEW,
-        _CIFAR100: _FEW_PAIRS,
-        _TINY: replace(_FEW, data=Data("mnist_fine", n_train=200, n_val=200, n_test=200), epochs=2, batch=100),
-        _VGG10: replace(_FEW, net=_FEW_VGG, epochs=2),
-        _VGG100: replace(_FEW_PAIRS, net=_FEW_VGG),
-        _WIDE: replace(_FEW, net=Net("preact_resnet_small", width=6), epochs=2),
-        _UNSEEN10: replace(_FEW, net=Net("bottleneck_small", width=4, stages=2), epochs=2),
-        _UNSEEN100: replace(_FEW_PAIRS, net=Net("bottleneck_small", width=4, stages=2)),
+        CIFAR10: _FEW,
+        CIFAR100: _FEW_PAIRS,
+        TINY: _FEW_FINE,
+        VGG10: replace(_FEW, net=_FEW_VGG, epochs=2),
+        VGG100: replace(_FEW_PAIRS, net=_FEW_VGG),
+        WIDE: replace(_FEW, net=Net("preact_resnet_small", width=6), epochs=2),
+        UNSEEN10: replace(_FEW, net=Net("bottleneck_small", width=4, stages=2), epochs=2),
+        UNSEEN100: replace(_FEW_PAIRS, net=Net("bottleneck_small", width=4, stages=2)),
+        DENSE10: replace(_FEW, net=_FEW_DENSE, epochs=2),
+        DENSE_TINY: replace(
+            _FEW,
+            data=Data("mnist_fine", n_train=200, n_val=200, n_test=200),
+            net=Net("densenet_small", width=4, stages=2),
+            epochs=2,
+            batch=100,
+        ),
     },
+    pruning=Pruning(epochs=1.0, steps=3, patience=0.5, distortion_images=10, distortion_steps=3, penalty=400.0, tiny_lr=1.0),
     flagship=1,
     ordering=1,
     scope="stand-in",
@@ -136,20 +162,24 @@ _PART = replace(
     free_replays=3,
 )  # fmt: skip
 _PART100 = replace(_PART, data=Data("cifar100", n_train=3000, n_val=500, n_test=1000, height=16))
+_PART_TINY = replace(_PART, data=Data("tiny_imagenet", n_train=4000, n_val=600, n_test=1000, height=32))
 _SMALL_VGG = {"net": Net("vgg_small"), "lr": 0.05}
 
 WORKSTATION = Profile(
     name="workstation",
     recipes={
-        _CIFAR10: _PART,
-        _CIFAR100: _PART100,
-        _TINY: replace(_PART, data=Data("tiny_imagenet", n_train=4000, n_val=600, n_test=1000, height=32)),
-        _VGG10: replace(_PART, **_SMALL_VGG),
-        _VGG100: replace(_PART100, **_SMALL_VGG),
-        _WIDE: replace(_PART, net=Net("preact_resnet_small", width=32)),
-        _UNSEEN10: replace(_PART, **_BOTTLENECK),
-        _UNSEEN100: replace(_PART100, **_BOTTLENECK),
+        CIFAR10: _PART,
+        CIFAR100: _PART100,
+        TINY: _PART_TINY,
+        VGG10: replace(_PART, **_SMALL_VGG),
+        VGG100: replace(_PART100, **_SMALL_VGG),
+        WIDE: replace(_PART, net=Net("preact_resnet_small", width=32)),
+        UNSEEN10: replace(_PART, **_BOTTLENECK),
+        UNSEEN100: replace(_PART100, **_BOTTLENECK),
+        DENSE10: replace(_PART, net=Net("densenet_small")),
+        DENSE_TINY: replace(_PART_TINY, net=Net("densenet_small")),
     },
+    pruning=Pruning(steps=20, distortion_images=200, distortion_steps=20, penalty=40.0, tiny_lr=1.0),
     flagship=3,
     ordering=3,
     scope="same data reduced",
@@ -163,14 +193,16 @@ _PHOTOS100 = replace(_PHOTOS, data=Data("cifar100"))
 PAPER = Profile(
     name="paper",
     recipes={
-        _CIFAR10: _PHOTOS,
-        _CIFAR100: _PHOTOS100,
-        _TINY: replace(_PHOTOS, data=Data("tiny_imagenet")),
-        _VGG10: replace(_PHOTOS, net=Net("vgg16_bn")),
-        _VGG100: replace(_PHOTOS100, net=Net("vgg16_bn")),
-        _WIDE: replace(_PHOTOS, net=Net("wide_resnet34_10")),
-        _UNSEEN10: replace(_PHOTOS, net=Net("resnet50_cifar")),
-        _UNSEEN100: replace(_PHOTOS100, net=Net("resnet50_cifar")),
+        CIFAR10: _PHOTOS,
+        CIFAR100: _PHOTOS100,
+        TINY: replace(_PHOTOS, data=Data("tiny_imagenet")),
+        VGG10: replace(_PHOTOS, net=Net("vgg16_bn")),
+        VGG100: replace(_PHOTOS100, net=Net("vgg16_bn")),
+        WIDE: replace(_PHOTOS, net=Net("wide_resnet34_10")),
+        UNSEEN10: replace(_PHOTOS, net=Net("resnet50_cifar")),
+        UNSEEN100: replace(_PHOTOS100, net=Net("resnet50_cifar")),
+        DENSE10: replace(_PHOTOS, net=Net("densenet40")),
+        DENSE_TINY: replace(_PHOTOS, data=Data("tiny_imagenet"), net=Net("densenet121"), batch=32),
     },
     flagship=3,
     ordering=3,

@@ -27,8 +27,12 @@ COLUMNS = ("paper", "exhibit", "dataset", "architecture", "sparsity_percent", "s
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of a table: what the paper calls it, the run, and the jobs whose training cost belongs to it too."""
+class Line:
+    """One row of a table of accuracies: what the paper calls it, the run, the attack, and the jobs whose training cost belongs to it too.
+
+    What is measured of the run, and where, is for each paper's kind of row to say: its jobs, the numbers that are read from them, and
+    which test images were right, by the names of the metrics.
+    """
 
     dataset: str
     architecture: str
@@ -38,6 +42,34 @@ class Row:
     attack: Attack
     costs: Mapping[str, Job] = field(default_factory=dict)
     variant: str = ""
+
+    def jobs(self) -> list[Job]:
+        """Everything that the row's numbers are read from."""
+        raise NotImplementedError
+
+    def values(self, reader: Reader, seed: int) -> dict[str, float]:
+        """All metrics of a seed, by the names that the papers' numbers have in results/reported. Percent, or as named."""
+        raise NotImplementedError
+
+    def correct(self, reader: Reader, seed: int) -> dict[str, np.ndarray]:
+        """Which test images were right, as bools by metric."""
+        raise NotImplementedError
+
+    def labels(self) -> dict[str, Any]:
+        """The identifying columns of the row."""
+        return {
+            "dataset": self.dataset,
+            "architecture": self.architecture,
+            "sparsity_percent": self.sparsity_percent,
+            "setting": self.setting,
+            "variant": self.variant,
+        }
+
+
+@dataclass(frozen=True)
+class Row(Line):
+    """A row of A: standard and robust accuracy at the best and at the final epoch, and the robust generalization gap."""
+
     checkpoints: tuple[str, str] = ("best_ra", "final")
     surrogate: Train | None = None  # whose images are shown to the run's network ...
     crafted_here: bool = False  # ... or the other way round
@@ -63,15 +95,21 @@ class Row:
         """Everything that the row's numbers are read from."""
         return [self.run, self.clean, self.robust, *self.costs.values()]
 
-    def labels(self) -> dict[str, Any]:
-        """The identifying columns of the row."""
+    def values(self, reader: Reader, seed: int) -> dict[str, float]:
+        return row_values(reader, self, seed)
+
+    def correct(self, reader: Reader, seed: int) -> dict[str, np.ndarray]:
         return {
-            "dataset": self.dataset,
-            "architecture": self.architecture,
-            "sparsity_percent": self.sparsity_percent,
-            "setting": self.setting,
-            "variant": self.variant,
+            f"{name}_accuracy_{metric}": right(reader, task(job, seed), self.places[metric])
+            for job, name in ((self.robust, "robust"), (self.clean, "standard"))
+            for metric in ("best", "final")
         }
+
+
+def right(reader: Reader, t: Task, place: str) -> np.ndarray:
+    """Which images an evaluation found right at a place, (N,) bools."""
+    n = reader.results(t)[place]["images"]
+    return np.unpackbits(reader.arrays(t)[f"correct/{place}"], count=n).astype(bool)
 
 
 def layers(run: Train | Ticket) -> dict[str, Any]:
@@ -88,7 +126,8 @@ def _history(reader: Reader, t: Task) -> list[tuple[float, dict[str, int] | None
     """When which masks were in force, as shares of the run."""
     if t.job.ticket is None:
         return [(0.0, None)]
-    names = list(reader.results(t)["layers"])
+    sizes, convolutions_only = layers(t.job), getattr(t.job.ticket, "scope", "all") == "conv"
+    names = [n for n in reader.results(t)["layers"] if sizes[n].conv or not convolutions_only]
     steps = reader.results(t)["steps"]
     return [(row[0] / steps, dict(zip(names, map(int, row[1:]), strict=True))) for row in reader.arrays(t)["counts"] if row[0] < steps]
 
@@ -204,7 +243,7 @@ def tidy(paper: str, exhibit: str, where: tuple[str, str], lines: Iterable[Mappi
     return pd.DataFrame([base | dict(line) for line in lines], columns=list(COLUMNS))
 
 
-def frame(reader: Reader, rows: Iterable[Row], seeds: Sequence[int], *, paper: str, exhibit: str) -> pd.DataFrame:
+def frame(reader: Reader, rows: Iterable[Line], seeds: Sequence[int], *, paper: str, exhibit: str) -> pd.DataFrame:
     """Tidy results of `rows`: one line a row, metric and seed. Seeds that are not done in *every* row are left out.
 
     Raises :class:`Missing` if there is none.
@@ -214,7 +253,7 @@ def frame(reader: Reader, rows: Iterable[Row], seeds: Sequence[int], *, paper: s
         {"paper": paper, "exhibit": exhibit} | row.labels() | {"metric": metric, "seed": seed, "value": value}
         for seed in complete(reader, [job for row in rows for job in row.jobs()], seeds)
         for row in rows
-        for metric, value in row_values(reader, row, seed).items()
+        for metric, value in row.values(reader, seed).items()
     ]
     table = pd.DataFrame(lines, columns=list(COLUMNS))
     return pd.concat([table, _reductions(table)], ignore_index=True)
@@ -231,17 +270,12 @@ def _reductions(table: pd.DataFrame) -> pd.DataFrame:
     return sparse.assign(metric="robust_generalization_gap_reduction", value=base - sparse.value)
 
 
-def images(reader: Reader, rows: Iterable[Row], seeds: Sequence[int]) -> dict[tuple[str, str, str, str, float, str], np.ndarray]:
+def images(reader: Reader, rows: Iterable[Line], seeds: Sequence[int]) -> dict[tuple[str, str, str, str, float, str], np.ndarray]:
     """Which test images were right: (data set, network, variant, setting, sparsity, metric) -> bool array (seeds, images)."""
     found = {}
     for row in rows:
-        for job, name in ((row.robust, "robust"), (row.clean, "standard")):
-            for metric in ("best", "final"):
-                place, arrays = row.places[metric], []
-                for seed in seeds:
-                    t = task(job, seed)
-                    n = reader.results(t)[place]["images"]
-                    arrays.append(np.unpackbits(reader.arrays(t)[f"correct/{place}"], count=n).astype(bool))
-                which = (row.dataset, row.architecture, row.variant, row.setting, row.sparsity_percent)
-                found[*which, f"{name}_accuracy_{metric}"] = np.array(arrays)
+        by_seed = [row.correct(reader, seed) for seed in seeds]
+        for metric in by_seed[0] if by_seed else ():
+            which = (row.dataset, row.architecture, row.variant, row.setting, row.sparsity_percent)
+            found[*which, metric] = np.array([correct[metric] for correct in by_seed])
     return found

@@ -77,21 +77,24 @@ class NetworkSlimming(Structured):
     """The channels of largest |γ| of batch normalisation, pooled over layers (NS; Liu et al., ICCV 2017).
 
     Raises :class:`~replib.spec.ReplibError` where a layer would lose all its channels, with the largest ratio that leaves one: the reason
-    why cells of B's Table 1 are empty.
+    why cells of B's Table 1 are empty. With `keep_one` such a layer keeps its largest channel instead.
     """
+
+    keep_one: bool = False
 
     def choose(self, scene: Scene, sets: Sequence[Channels], weights: dict[str, Tensor]) -> Kept:
         scales = {c.norm: weights[f"{c.norm}.weight"].abs() for c in sets}
         gone = sum(c.size for c in sets) - round(scene.density * sum(c.size for c in sets))
         most = most_channels(scales)
-        if gone > most:
+        if gone > most and not self.keep_one:
             whole = sum(len(s) for s in scales.values())
             raise ReplibError(
                 f"Network slimming to {scene.density:g} of the channels would remove a layer; at most {most} of {whole} channels can go "
                 f"here. Give a density of at least {math.ceil(1e4 * (1 - most / whole)) / 1e4:g}, or slimming's penalty in the base run."
             )
         flat = keep_top(torch.cat(list(scales.values())), sum(map(len, scales.values())) - gone)
-        return dict(zip(scales, flat.split([len(s) for s in scales.values()]), strict=True))
+        kept = dict(zip(scales, flat.split([len(s) for s in scales.values()]), strict=True))
+        return {n: k if k.any() else keep_top(scales[n], 1) for n, k in kept.items()}
 
 
 def most_channels(scales: dict[str, Tensor]) -> int:

@@ -33,6 +33,7 @@ ARCHS = {
     "resnet50": Arch("bottleneck", 64, (3, 4, 6, 3)),
     "resnet50_cifar": Arch("bottleneck", 64, (3, 4, 6, 3)),  # for 32x32: a 3x3 stem, no max-pool
     "densenet40": Arch("dense", 12, (6, 6, 6)),
+    "densenet121": Arch("dense", 32, (6, 12, 24, 16)),  # for 64x64: a 3x3 stem, no max-pool
     "mlp": Arch("mlp", 100, (1,)),
     "cnn": Arch("cnn", 32, (1, 1)),
     "preact_resnet_small": Arch("preact", 16, (1, 1, 1), free=True),

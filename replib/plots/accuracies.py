@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from replib.experiments.registry import Results, reported
-from replib.plots import facts, points, save, tables
+from replib.plots import facts, ladders, points, save, tables
 from replib.plots.card import card
 
 
-def table(r: Results) -> tuple[Any, ...]:
+def table(r: Results, metrics: tuple[str, ...] = tables.ACCURACY) -> tuple[Any, ...]:
     """The table as the paper lays it out beside the printed numbers, its data, the runs behind it, and the errata of the printed one."""
-    numbers = tables.beside(r.frame, reported(r.exhibit.id))
-    return tables.wide(numbers), facts.collapses(r), save(r, table=numbers), tables.runs(r), facts.errata(r.exhibit.id)
+    printed = reported(r.exhibit.id)
+    if not printed.empty:  # of a table that is spread over pages, the part that is on this one
+        printed = printed.merge(r.frame[["dataset", "architecture"]].drop_duplicates())
+    numbers = tables.beside(r.frame, printed, metrics)
+    return tables.wide(numbers, metrics), facts.collapses(r), save(r, table=numbers), tables.runs(r), facts.errata(r.exhibit.id)
 
 
 def seeds(r: Results, dataset: str | None = None) -> tuple[Any, ...]:
@@ -22,6 +25,12 @@ def seeds(r: Results, dataset: str | None = None) -> tuple[Any, ...]:
     figure = points.settings(frame)
     links = save(r, figure=figure, table=frame, name=name)
     return card(figure, points.ALT, f"{points.CAPTION} {facts.seeds(r)}"), links
+
+
+def ladder(r: Results) -> tuple[Any, ...]:
+    """Clean and adversarial accuracy over sparsity, a line a method, every seed a point, and the data."""
+    figure = ladders.ladder(r.frame)
+    return card(figure, ladders.ALT, f"{ladders.CAPTION} {facts.seeds(r)}"), save(r, figure=figure, table=r.frame, name="ladder")
 
 
 def costs(r: Results) -> tuple[Any, ...]:

@@ -37,6 +37,10 @@ STYLE: dict[str, Look] = {
     "Fast AT tickets": Look("#cc79a7", "^", "-", "Fast AT"),
     "Fast AT (step decay) tickets": Look("#cc79a7", "v", ":", "Fast AT, step decay"),
     "PGD-10 tickets": Look("#5d3a9b", "s", "--", "PGD-10"),
+    "Winning Ticket": Look("#0072b2", "o"),
+    "Few-shot Ticket": Look("#e69f00", "^"),
+    "Layer-wise Ticket": Look("#9467bd", "v"),
+    "Natural Ticket": Look("#2f6f4e", "D"),
 }
 CHANCE = "#999999"
 

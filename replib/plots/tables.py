@@ -13,7 +13,11 @@ ACCURACY = (
     "standard_accuracy_diff", "robust_generalization_gap", "robust_generalization_gap_reduction",
 )  # fmt: skip
 COMPARED = ("robust_accuracy_best", "robust_accuracy_final", "robust_generalization_gap")
+NETWORK = ("clean_accuracy", "adversarial_accuracy", "distortion_bound")
 SHORT = {
+    "clean_accuracy": "clean accuracy",
+    "adversarial_accuracy": "adversarial accuracy",
+    "distortion_bound": "distortion bound",
     "robust_accuracy_best": "RA best",
     "robust_accuracy_final": "RA final",
     "robust_accuracy_diff": "RA drop",

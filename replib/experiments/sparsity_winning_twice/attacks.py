@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from replib.attacks import CW, PGD, AutoAttack
 from replib.experiments.exhibit import Exhibit, rows_exhibit
+from replib.experiments.places import CIFAR10, CIFAR100
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import Row
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, CIFAR100, PAPER, PROPOSED, grid
+from replib.experiments.sparsity_winning_twice.runs import PAPER, PROPOSED, grid
 from replib.training import Train
 
 PLACES = (CIFAR10, CIFAR100)

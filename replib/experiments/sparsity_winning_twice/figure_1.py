@@ -10,9 +10,10 @@ import pandas as pd
 
 from replib.analysis.evaluation import Evaluate
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import Row, complete, frame
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, PAPER, grid
+from replib.experiments.sparsity_winning_twice.runs import PAPER, grid
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pandas as pd
 
 from replib.experiments.exhibit import drawing
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, DENSITIES, PAPER, row, search
+from replib.experiments.sparsity_winning_twice.runs import DENSITIES, PAPER, row, search
 from replib.methods import FlyingBirdPlus
 from replib.methods.flying_bird import swap_ratio
 

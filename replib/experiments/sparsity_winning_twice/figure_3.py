@@ -11,11 +11,12 @@ import pandas as pd
 
 from replib.analysis.trajectory import Trajectory
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
 from replib.experiments.sparsity_winning_twice import figure_5
 from replib.experiments.sparsity_winning_twice.figure_5 import flatness_lines, measures, surface_images
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, PAPER, percent, row
+from replib.experiments.sparsity_winning_twice.runs import PAPER, percent, row
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 from replib.training import Train

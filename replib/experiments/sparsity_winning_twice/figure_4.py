@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from replib.experiments.exhibit import Exhibit, rows_exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile, Recipe
 from replib.experiments.rows import Row
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, PAPER, baseline, percent, sparse
+from replib.experiments.sparsity_winning_twice.runs import PAPER, baseline, percent, sparse
 from replib.methods import FlyingBirdPlus
 from replib.spec import Job
 from replib.training import Average, Distill, Train

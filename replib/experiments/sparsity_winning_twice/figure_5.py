@@ -13,9 +13,10 @@ from scipy.stats import t as student
 from replib.analysis.landscape import Flatness, Landscape
 from replib.attacks import PGD
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, PAPER, row
+from replib.experiments.sparsity_winning_twice.runs import PAPER, row
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 from replib.training import Train

@@ -10,10 +10,11 @@ import pandas as pd
 
 from replib.analysis.attention import Attention
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile
 from replib.experiments.recipe import Recipe
 from replib.experiments.rows import complete, tidy
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, PAPER, PROPOSED, baseline, percent, sparse
+from replib.experiments.sparsity_winning_twice.runs import PAPER, PROPOSED, baseline, percent, sparse
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 from replib.training import Train

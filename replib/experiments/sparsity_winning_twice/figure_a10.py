@@ -10,9 +10,10 @@ import pandas as pd
 
 from replib.data import Data
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy, top_layer_density
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, PAPER, percent
+from replib.experiments.sparsity_winning_twice.runs import PAPER, percent
 from replib.methods import SNIP, GraSP, SynFlow, Ticket
 from replib.models import Net
 from replib.models.spec import weight_shapes

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import Row, complete, tidy
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, DENSITIES, PAPER, row
+from replib.experiments.sparsity_winning_twice.runs import DENSITIES, PAPER, row
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import CIFAR100
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
 from replib.experiments.sparsity_winning_twice.figure_a8 import STEPPED, map_epochs, regimes
-from replib.experiments.sparsity_winning_twice.runs import CIFAR100, PAPER
+from replib.experiments.sparsity_winning_twice.runs import PAPER
 from replib.experiments.sparsity_winning_twice.tables import REGIMES
 from replib.spec import Job, task
 from replib.store.evidence import Reader

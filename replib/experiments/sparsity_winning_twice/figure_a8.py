@@ -10,9 +10,10 @@ import pandas as pd
 
 from replib.analysis.similarity import Similarity
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import CIFAR100
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
-from replib.experiments.sparsity_winning_twice.runs import CIFAR100, PAPER, percent
+from replib.experiments.sparsity_winning_twice.runs import PAPER, percent
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 from replib.training import Steps, Train

@@ -10,10 +10,11 @@ import pandas as pd
 
 from replib.analysis.landscape import Flatness, Landscape
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
 from replib.experiments.sparsity_winning_twice import figure_5
-from replib.experiments.sparsity_winning_twice.runs import CIFAR10, PAPER, percent, search, ticket
+from replib.experiments.sparsity_winning_twice.runs import PAPER, percent, search, ticket
 from replib.methods import Random, Searched
 from replib.spec import Job
 from replib.store.evidence import Reader

@@ -25,13 +25,6 @@ from replib.spec import Job
 from replib.training import Constant, Train
 
 PAPER = "sparsity_winning_twice"
-CIFAR10 = ("CIFAR-10", "ResNet-18")
-CIFAR100 = ("CIFAR-100", "ResNet-18")
-TINY = ("Tiny-ImageNet", "ResNet-18")
-VGG10 = ("CIFAR-10", "VGG-16")
-VGG100 = ("CIFAR-100", "VGG-16")
-WIDE = ("CIFAR-10", "WideResNet-34-10")
-
 STATIC = ("Small Dense", "Random Pruning", "OMP", "SNIP", "GraSP", "SynFlow", "IGQ", "Robust Bird")
 FLYING = ("Flying Bird", "Flying Bird+")
 PROPOSED = ("Robust Bird", *FLYING)

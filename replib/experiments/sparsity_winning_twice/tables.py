@@ -8,20 +8,15 @@ from dataclasses import replace
 import pandas as pd
 
 from replib.experiments.exhibit import Exhibit, rows_exhibit
+from replib.experiments.places import CIFAR10, CIFAR100, TINY, VGG10, VGG100, WIDE
 from replib.experiments.profiles import Profile, Recipe
 from replib.experiments.rows import Row
 from replib.experiments.sparsity_winning_twice.runs import (
-    CIFAR10,
-    CIFAR100,
     DENSITIES,
     FLYING,
     PAPER,
     PROPOSED,
     SETTINGS,
-    TINY,
-    VGG10,
-    VGG100,
-    WIDE,
     grid,
     percent,
     row,

@@ -1,0 +1,116 @@
+"""The paper's words as runs: base networks, one-shot pruning with inherited or new weights, tickets, inverse weights inheritance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from replib.experiments.places import TINY, VGG10, VGG100
+from replib.experiments.profiles import Profile, Recipe
+from replib.methods import FilterPruning, Magnitude, NetworkSlimming, Ticket
+from replib.spec import Job
+from replib.training.spec import Compose, CrossEntropy, Fresh, FromRun, Plateau, Schedule, Slimming, Steps, Train
+
+PAPER = "achieving_robustness_via_sparsity"
+Stop = Literal["Stop-E", "Stop-C"]
+METHODS = ("LUP", "GUP", "FP", "NS")
+BEST = "best_sum"
+FULL = 240
+"""Epochs of a full run in the paper; other lengths are shares of it."""
+
+
+def recipe(p: Profile, where: tuple[str, str]) -> Recipe:
+    """The recipe of a place as this paper trains it: longer, and evaluated with more steps.
+
+    Departs: beyond the paper profile Tiny-ImageNet has the learning rate of the others; with a tenth of it nothing is learned in so few
+    steps.
+    """
+    r = p.recipe(*where)
+    lr = r.lr * p.pruning.tiny_lr if where[0] == TINY[0] else r.lr
+    return replace(r, epochs=max(3, round(p.pruning.epochs * r.epochs)), test_steps=p.pruning.steps, lr=lr)
+
+
+def share(r: Recipe, epochs: int) -> int:
+    """Epochs of a run that takes `epochs` of the paper's 240, at least one."""
+    return max(1, round(r.epochs * epochs / FULL))
+
+
+def schedule(p: Profile, stop: Stop) -> Schedule:
+    """Stop-E divides the learning rate by ten after each third of a fixed number of epochs; Stop-C when validation loss stalls."""
+    return Steps((1 / 3, 2 / 3)) if stop == "Stop-E" else Plateau(patience_fraction=p.pruning.patience)
+
+
+def base(p: Profile, where: tuple[str, str], stop: Stop = "Stop-E") -> Train:
+    """The large network, adversarially trained with slimming's penalty, from which every method prunes.
+
+    Departs: the paper does not say whether its base networks have the penalty that network slimming is defined with; one base serves all
+    methods here, as the table has one, and the penalty is that of Liu et al. (1e-4 for VGG, 1e-5 for the others).
+    """
+    r = recipe(p, where)
+    strength = (1e-4 if where in (VGG10, VGG100) else 1e-5) * p.pruning.penalty
+    made = r.pgd_at(schedule=schedule(p, stop), name="Base network")
+    return replace(made, loss=Slimming(made.loss, strength))
+
+
+def pruned(p: Profile, where: tuple[str, str], method: str, ratio: float, stop: Stop, *, inherit: bool = True) -> Train:
+    """A network pruned in one shot and trained again, from the base's weights or (a "-rand" twin) from new ones."""
+    r, parent = recipe(p, where), base(p, where, stop)
+    rules = {
+        "LUP": Magnitude(parent, BEST, layerwise=True),
+        "GUP": Magnitude(parent, BEST),
+        "FP": FilterPruning(parent, BEST),
+        "NS": NetworkSlimming(parent, BEST, keep_one=True),
+    }
+    rule = rules[method]
+    drawn = Ticket(r.data, r.net, round(1 - ratio, 6), rule, "all" if rule.structured else "conv")
+    start = FromRun(parent, BEST) if inherit else Fresh(draw=1)
+    name = method if inherit else f"{method}-rand"
+    return r.pgd_at(schedule=schedule(p, stop), ticket=drawn, init=start, name=name)
+
+
+ROUNDS = {0.3: 1, 0.6: 3, 0.8: 4, 0.9: 3, 0.95: 3}
+"""Rounds of pruning by total ratio (Table 3); each removes the same share of all weights."""
+
+
+def rounds(r: Recipe, ratio: float, *, layerwise: bool = False, natural: bool = False, few_shot: bool = False) -> list[Train]:
+    """The short runs of Algorithm 1, each from the initial weights under the mask of the one before.
+
+    Departs: the body of Algorithm 1 is not in our text. "Each iteration of pruning is preceded by 1 epoch of training", and "60 (20 × 3
+    iter)" removes 20 % of the original weights each time; weights are reset before every round, as in the algorithm that it cites.
+    Departs: of few-shot pruning and its learning rates the text says nothing more; here it is one round as long as all others together.
+    """
+    k = ROUNDS[ratio]
+    made: list[Train] = []
+    for i in range(1 if few_shot else k):
+        drawn = ticket(r, ratio * i / k, made[-1], layerwise=layerwise) if made else None
+        epochs = share(r, 1) * (k if few_shot else 1)
+        run = r.pgd_at(epochs=epochs, schedule=Steps((1 / 3, 2 / 3)), ticket=drawn, name=f"Ticket search, round {i + 1}")
+        made.append(replace(run, loss=CrossEntropy()) if natural else run)
+    return made
+
+
+def ticket(r: Recipe, ratio: float, searching: Train, *, layerwise: bool = False) -> Ticket:
+    """The mask that a round of Algorithm 1 ends with."""
+    return Ticket(r.data, r.net, round(1 - ratio, 6), Magnitude(searching, "final", layerwise), "conv")
+
+
+def winning(p: Profile, where: tuple[str, str], ratio: float, epochs: int = FULL, **arm: bool) -> tuple[Train, dict[str, Job]]:
+    """A winning ticket trained for `epochs` of 240 from its initial weights, and the runs that found it."""
+    r = recipe(p, where)
+    found = rounds(r, ratio, **arm)
+    drawn = ticket(r, ratio, found[-1], layerwise=arm.get("layerwise", False))
+    run = r.pgd_at(epochs=share(r, epochs), schedule=Steps((1 / 3, 2 / 3)), ticket=drawn, name="Winning Ticket")
+    return run, {f"round {i + 1}": s for i, s in enumerate(found)}
+
+
+def inherited(p: Profile, where: tuple[str, str], ratio: float, stop: Stop) -> tuple[Train, dict[str, Job]]:
+    """Inverse weights inheritance (Algorithm 2): the large network from a ticket trained for 120 epochs, then 45 more or until it stalls.
+
+    Departs: batch normalisation is inherited from the ticket, of which the paper says nothing.
+    """
+    r = recipe(p, where)
+    small, costs = winning(p, where, ratio, epochs=120)
+    start = Compose(FromRun(small, BEST), Fresh(), small.ticket)
+    epochs = share(r, 45) if stop == "Stop-E" else r.epochs
+    large = r.pgd_at(epochs=epochs, schedule=schedule(p, stop), init=start, name="Inverse Weights Inheritance")
+    return large, costs | {"ticket": small}

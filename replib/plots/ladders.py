@@ -1,0 +1,54 @@
+"""Accuracies over sparsity: one panel a metric, one line a method, the dense network as a level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from replib.plots.style import look
+
+PANELS = {"clean_accuracy": "clean accuracy (%)", "adversarial_accuracy": "adversarial accuracy (%)"}
+ALT = "Line plots of clean and of adversarial accuracy over sparsity, one line a method, with the dense network as a horizontal line."
+CAPTION = "Accuracies over sparsity: lines join means over seeds, small points are seeds; the dash-dotted line is the dense network's mean."
+
+
+def ladder(frame: pd.DataFrame, panels: Mapping[str, str] = PANELS) -> Figure:
+    """Columns are metrics, rows the places (data set and network) of `frame`."""
+    places = list(frame.groupby(["dataset", "architecture"], sort=False))
+    figure, axes = plt.subplots(
+        len(places),
+        len(panels),
+        figsize=(4.1 * len(panels) + 1.6, 2.9 * len(places) + 0.3),
+        squeeze=False,
+        sharex=True,
+        layout="constrained",
+    )
+    for row, (place, part) in zip(axes, places, strict=True):
+        for ax, (metric, name) in zip(row, panels.items(), strict=True):
+            _lines(ax, part[part.metric == metric])
+            ax.set_ylabel(name)
+            if len(places) > 1:
+                ax.set_title(", ".join(place), fontsize=10)
+    for ax in axes[-1]:
+        ax.set_xlabel("sparsity (%)")
+    handles = {label: h for ax in axes.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside right center")
+    return figure
+
+
+def _lines(ax: plt.Axes, part: pd.DataFrame) -> None:
+    for setting, mine in part.groupby("setting", sort=False):
+        style = look(str(setting))
+        if setting == "Baseline":
+            ax.axhline(mine.value.mean(), color=style.colour, linestyle=style.dash, linewidth=1.2, label=style.label)
+            continue
+        means = mine.groupby("sparsity_percent").value.mean()
+        ax.plot(means.index, means, style.dash, marker=style.marker, color=style.colour, label=style.label, markersize=6, linewidth=1.6)
+        if mine.seed.nunique() > 1:
+            jitter = np.linspace(-0.8, 0.8, mine.seed.nunique())
+            places = mine.sparsity_percent + mine.seed.rank(method="dense").astype(int).sub(1).map(dict(enumerate(jitter)))
+            ax.plot(places, mine.value, ".", color=style.colour, alpha=0.45, markersize=4)
