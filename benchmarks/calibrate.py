@@ -45,13 +45,19 @@ def digits(*points: tuple[str, int, int, float, dict[str, object]]) -> dict[str,
     }
 
 
+def photographs(n: int) -> Data:
+    """That many training pictures of CIFAR-10 itself, at half resolution."""
+    return replace(WORKSTATION.recipe(*CIFAR10).data, n_train=n)
+
+
 def varied(base: Recipe, *points: dict[str, object]) -> dict[str, Recipe]:
     """`base` with the fields of each point changed, by what was changed."""
     found = {}
     for point in points:
         recipe = replace(base, **point)
         width = recipe.net.width or ARCHS[recipe.net.arch].width
-        words = [f"{name} {value:g}" for name, value in point.items() if name not in ("net", *PGD3)]
+        words = [f"{recipe.data.n_train} pictures"] if "data" in point else []
+        words += [f"{name} {value:g}" for name, value in point.items() if name not in ("net", "data", *PGD3)]
         found[", ".join([*words, f"width {width}", f"PGD-{recipe.train_steps}"])] = recipe
     return found
 
@@ -109,7 +115,12 @@ GRID: dict[str, dict[str, Recipe]] = {
         {"eps": 0.02, "epochs": 8, "batch": 20},
         {"eps": 0.02, "epochs": 14, "batch": 20},
     ),
-    "CIFAR-10 photographs, ResNet-18": varied(WORKSTATION.recipe(*CIFAR10), {"eps": 8 / 255, "epochs": 15}),
+    "CIFAR-10 photographs, ResNet-18": varied(
+        WORKSTATION.recipe(*CIFAR10),
+        {"data": photographs(3000), "epochs": 15, "weight_decay": 5e-3, "net": Net("preact_resnet_small")},
+        {"data": photographs(1000), "epochs": 40, "weight_decay": 5e-4, "net": Net("preact_resnet_small")},
+        {"data": photographs(1000), "epochs": 30},
+    ),
 }
 """Trials by what they stand for: name of the setting -> recipe."""
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from torch import nn
 from replib.analysis.bounds import NormBound, dual, induced, measured, pair_bounds
 from replib.experiments.jobs import execute
 from replib.experiments.profiles import SMOKE
+from replib.methods import Magnitude, Ticket
 from replib.models import Net
 from replib.spec import SpecError, task
 from replib.store import Store
+from replib.training import FromRun
 
 
 def random_mlp(seed, widths=(12, 9, 7, 4)):
@@ -93,6 +96,20 @@ def test_no_certified_radius_exceeds_an_attacked_one(tmp_path, norm):
     assert found["certified_above_attacked"] == 0
     assert found["log10_measured"] <= found["log10_bound"]
     assert len(found["factors"]) == 2
+
+
+def test_a_network_of_which_nothing_is_left_has_no_logarithms(tmp_path):
+    store, recipe = Store(tmp_path), replace(SMOKE.recipe("CIFAR-10", "ResNet-18"), net=Net("mlp_small", width=8))
+    dense = recipe.pgd_at(epochs=1)
+    drawn = Ticket(recipe.data, recipe.net, 0.002, Magnitude(dense))  # a few weights, in one layer or two of three
+    run = replace(dense, ticket=drawn, init=FromRun(dense))
+    job = NormBound(run, "linf", images=10, samples=2, steps=2)
+    for t in (dense, drawn, run, job):
+        execute(task(t, 0), store)
+    found = store.results(task(job, 0))
+    assert 0 in found["factors"]
+    assert found["log10_norm_product"] is None
+    assert found["violations"] == 0
 
 
 def test_only_perceptrons_are_accepted():

@@ -130,8 +130,9 @@ class NormBound(Job):
 
 
 def run_norm_bound(job: NormBound, context: Context) -> Output:
-    """Factors of the bound and, over correctly classified images: log10 of bound and of measured constant for the nearest other class,
-    the radius that the bound certifies, the radius at which an attack succeeds, and the share of pairs in which the bound fails (none).
+    """Factors of the bound and, averaged over images and other classes, log10 of bound and of measured constant; over correctly classified
+    images the radius that the bound certifies and the one at which an attack succeeds, both at most the largest that is tried; the number
+    of pairs in which the bound fails. None where there is nothing to average, or nothing left of a layer.
     """
     parent = context.parent(job.run)
     split = load(parent.job.data, context.data_root, context.device)
@@ -148,8 +149,9 @@ def run_norm_bound(job: NormBound, context: Context) -> Output:
     right = predicted == y
     others = torch.ones_like(bounds, dtype=torch.bool).scatter_(1, predicted[:, None], False)
     margins = logits.gather(1, predicted[:, None]) - logits
-    certified = torch.where(others, margins / bounds, torch.inf).amin(1)
     largest = LARGEST if job.norm == "linf" else LARGEST * math.sqrt(x[0].numel())
+    finite = others & (bounds > 0)  # a network that pruning has cut in two does not depend on its images at all
+    certified = torch.where(finite, margins / bounds, torch.inf).amin(1).clamp(max=largest)
     attacked = least_distortion(
         net, x, y, rng, steps=job.steps, norm=job.norm,
         first=largest / 256, largest=largest, tolerance=largest / 1280,
@@ -158,9 +160,9 @@ def run_norm_bound(job: NormBound, context: Context) -> Output:
     return Output(
         results={
             "factors": factors(weights, job.norm),
-            "log10_norm_product": math.log10(scale) + sum(map(math.log10, factors(weights, job.norm))),
-            "log10_bound": _mean(bounds[others].log10()),
-            "log10_measured": _mean(constants[others].clamp(min=1e-30).log10()),
+            "log10_norm_product": _log10(scale * math.prod(factors(weights, job.norm))),
+            "log10_bound": _mean(bounds[finite].log10()),
+            "log10_measured": _mean(constants[finite].clamp(min=1e-30).log10()),
             "violations": int(broken.sum()),
             "certified_radius": _mean(certified[right] / PIXEL),
             "attacked_radius": _mean(attacked[right] / PIXEL),
@@ -169,6 +171,10 @@ def run_norm_bound(job: NormBound, context: Context) -> Output:
         },
         arrays={"certified": (certified / PIXEL).numpy().astype(np.float32), "attacked": (attacked / PIXEL).numpy().astype(np.float32)},
     )
+
+
+def _log10(value: float) -> float | None:
+    return math.log10(value) if value > 0 else None
 
 
 def _mean(values: Tensor) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from replib.experiments.registry import Results, reported
 from replib.plots import facts, ladders, points, save, tables
+from replib.plots import pareto as against_size
 from replib.plots.card import card
 
 
@@ -33,10 +34,24 @@ def ladder(r: Results) -> tuple[Any, ...]:
     return card(figure, ladders.ALT, f"{ladders.CAPTION} {facts.seeds(r)}"), save(r, figure=figure, table=r.frame, name="ladder")
 
 
+def pareto(r: Results) -> tuple[Any, ...]:
+    """Adversarial accuracy against the number of parameters, and the data."""
+    figure = against_size.pareto(r.frame)
+    links = save(r, figure=figure, table=against_size.means(r.frame), name="pareto")
+    return card(figure, against_size.ALT, f"{against_size.CAPTION} {facts.seeds(r)}"), links
+
+
 def costs(r: Results) -> tuple[Any, ...]:
     """Operations of every row as a share of the dense one's, by both accountings, and the data."""
     printed = reported(r.exhibit.id)
     return tables.costs_html(r, printed), save(r, table=tables.costs(r.frame, printed), name="costs")
+
+
+def training_costs(r: Results) -> tuple[Any, ...]:
+    """Training operations of every row, searches included, as a share of the dense one's of the same place, by exact counting and the
+    paper's, and the data."""
+    table = tables.training_costs(r.frame)
+    return tables.html(table), save(r, table=table, name="costs")
 
 
 def against_cost(r: Results) -> tuple[Any, ...]:

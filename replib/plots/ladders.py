@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from replib.claims.table import NEUTRAL, parse_variant
 from replib.plots.style import look
 
 PANELS = {"clean_accuracy": "clean accuracy (%)", "adversarial_accuracy": "adversarial accuracy (%)"}
@@ -46,9 +47,16 @@ def _lines(ax: plt.Axes, part: pd.DataFrame) -> None:
         if setting == "Baseline":
             ax.axhline(mine.value.mean(), color=style.colour, linestyle=style.dash, linewidth=1.2, label=style.label)
             continue
-        means = mine.groupby("sparsity_percent").value.mean()
-        ax.plot(means.index, means, style.dash, marker=style.marker, color=style.colour, label=style.label, markersize=6, linewidth=1.6)
-        if mine.seed.nunique() > 1:
-            jitter = np.linspace(-0.8, 0.8, mine.seed.nunique())
-            places = mine.sparsity_percent + mine.seed.rank(method="dense").astype(int).sub(1).map(dict(enumerate(jitter)))
-            ax.plot(places, mine.value, ".", color=style.colour, alpha=0.45, markersize=4)
+        for n, (words, line) in enumerate(mine.groupby(mine.variant.map(_words), sort=False)):
+            dash = style.dash if n == 0 else ":"
+            label = f"{style.label}, {words}" if words else style.label
+            means = line.groupby("sparsity_percent").value.mean()
+            ax.plot(means.index, means, dash, marker=style.marker, color=style.colour, label=label, markersize=6, linewidth=1.6)
+            if line.seed.nunique() > 1:
+                jitter = dict(zip(sorted(line.seed.unique()), np.linspace(-0.8, 0.8, line.seed.nunique()), strict=True))
+                ax.plot(line.sparsity_percent + line.seed.map(jitter), line.value, ".", color=style.colour, alpha=0.45, markersize=4)
+
+
+def _words(variant: str) -> str:
+    """What tells a variant from others of its setting, without what merely describes it."""
+    return ", ".join(f"{name} {value}".replace("_", " ") for name, value in parse_variant(variant) if name not in NEUTRAL)

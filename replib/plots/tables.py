@@ -154,6 +154,18 @@ def costs(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
     return out.reindex(pd.MultiIndex.from_frame(order)).reset_index()
 
 
+def training_costs(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line a row: operations of training as a percentage of the dense row's of its place, by both accountings."""
+    rows = ["dataset", "architecture", "sparsity_percent", "setting", "variant"]
+    mean = frame.groupby([*rows, "metric"], sort=False).value.mean().unstack("metric")
+    place = ["dataset", "architecture"]
+    out = {
+        f"training, {what} %": _share(mean[f"training_flops{name}_e17"], place) for what, name in (("exact", "_exact"), ("as A counts", ""))
+    }
+    shown = [c for c in rows if frame[c].nunique() > 1]
+    return pd.DataFrame(out).reset_index()[[*shown, *out]]
+
+
 def _share(values: pd.Series, place: list[str]) -> pd.Series:
     """Percent of the dense row's value at the same place (data set, network)."""
     dense = values.xs("Baseline", level="setting").groupby(level=place).first() if place else values.xs("Baseline", level="setting").iloc[0]

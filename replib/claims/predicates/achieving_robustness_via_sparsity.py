@@ -285,13 +285,15 @@ def iwi_cheaper(t: Table) -> list[Condition]:
 
 
 def iwi_sparser_is_more_robust(t: Table) -> list[Condition]:
-    """Rank correlation of the product of layer norms with adversarial accuracy below 0, per structure."""
+    """Rank correlation of the product of layer norms with adversarial accuracy below 0, per structure and kind of norm."""
     metric = "log_norm_product"
     out = []
     for pair in t.pairs(metric, exhibit="theorem_2", variant=ANY):
-        cells = t.find(metric, variant=ANY, **_place("theorem_2", pair))
-        if len(cells) < 4:
-            raise MissingResult(f"a rank correlation needs four networks of {' '.join(pair)}; run theorem_2 with more of them.")
-        trend = rank_correlation(stack([t.at(c) for c in cells]), stack([t.same_row(c, ADVERSARIAL) for c in cells]))
-        out.append(below(f"rank correlation of norms with adversarial accuracy, {' '.join(pair)}", trend))
+        found = t.find(metric, variant=ANY, **_place("theorem_2", pair))
+        for norm in dict.fromkeys(dict(c.variant).get("norm", "") for c in found):
+            cells = [c for c in found if dict(c.variant).get("norm", "") == norm]
+            if len(cells) < 4:
+                raise MissingResult(f"a rank correlation needs four networks of {' '.join(pair)}; run theorem_2 with more of them.")
+            trend = rank_correlation(stack([t.at(c) for c in cells]), stack([t.same_row(c, ADVERSARIAL) for c in cells]))
+            out.append(below(f"rank correlation of {norm or 'the'} norms with adversarial accuracy, {' '.join(pair)}", trend))
     return out

@@ -40,10 +40,11 @@ def network(
     return Network(*where, round(100 * ratio, 6), setting, run, r.test_attack(), costs or {}, variant, distortion=distortion, **changes)
 
 
-def cells(where: tuple[str, str]) -> list[tuple[str, float]]:
+def cells(p: Profile, where: tuple[str, str]) -> list[tuple[str, float]]:
     """Method and ratio of the networks that Table 1 has at a place. Filter pruning is not defined for a DenseNet."""
+    ratios = RATIOS[:1] if p.tiny else RATIOS
     return [
-        (m, ratio) for m in METHODS for ratio in RATIOS if (where, m, ratio) not in MISSING and not (m == "FP" and "DenseNet" in where[1])
+        (m, ratio) for m in METHODS for ratio in ratios if (where, m, ratio) not in MISSING and not (m == "FP" and "DenseNet" in where[1])
     ]
 
 
@@ -53,7 +54,7 @@ def table_1(p: Profile) -> list[Network]:
     for where, stop in PLACES.items():
         variant = f"stopping_criterion={stop}"
         made.append(network(p, where, "Baseline", 0.0, base(p, where, stop), variant=variant, bound=True))
-        for method, ratio in cells(where):
+        for method, ratio in cells(p, where):
             after = network(p, where, method, ratio, pruned(p, where, method, ratio, stop), variant=variant, bound=True)
             made += [after, replace(after, checkpoint="initial", variant=f"{variant}; retraining=none", distortion=None)]
     return made
@@ -64,7 +65,7 @@ def table_2(p: Profile) -> list[Network]:
     return [
         network(p, where, f"{m}-rand", ratio, pruned(p, where, m, ratio, stop, inherit=False), variant=f"stopping_criterion={stop}")
         for where, stop in PLACES.items()
-        for m, ratio in cells(where)
+        for m, ratio in cells(p, where)
     ]
 
 
@@ -138,6 +139,9 @@ def table_4(p: Profile) -> list[Network]:
 
 
 EXHIBITS: tuple[Exhibit, ...] = (
+    rows_exhibit(f"{PAPER}/table_1", "One-shot pruning with adversarial retraining", table_1),
+    rows_exhibit(f"{PAPER}/table_2", "The same structures from new weights", table_2),
     rows_exhibit(f"{PAPER}/table_3", "Adversarial winning tickets", table_3, "flagship"),
     rows_exhibit(f"{PAPER}/table_3_cifar100", "Adversarial winning tickets on CIFAR-100", table_3_cifar100, page=False, part_of="table_3"),
+    rows_exhibit(f"{PAPER}/table_4", "Inverse weights inheritance", table_4),
 )

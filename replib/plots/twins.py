@@ -1,0 +1,35 @@
+"""What inherited weights are worth: each pruned network minus the same structure trained from new weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from replib.experiments.registry import Results
+from replib.plots import facts, save
+from replib.plots.tables import number
+
+METRICS = {"clean_accuracy": "clean accuracy", "adversarial_accuracy": "adversarial accuracy"}
+
+
+def differences(inherited: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """One line a pair, metric and seed: the network of `inherited` minus its "-rand" twin of `new`, on the seeds that both have."""
+    rows = ["dataset", "architecture", "sparsity_percent", "setting", "variant", "metric", "seed"]
+    twin = new.assign(setting=new.setting.str.removesuffix("-rand"))
+    both = inherited.merge(twin[[*rows, "value"]], on=rows, suffixes=("", "_new"))
+    both = both[both.metric.isin(METRICS)]
+    return both.assign(value=both.value - both.value_new)[[*rows, "value"]]
+
+
+def show(inherited: Results, new: Results) -> tuple[Any, ...]:
+    """The differences as a table, mean ± standard error over seeds, and the data."""
+    data = differences(inherited.frame, new.frame)
+    rows = ["dataset", "architecture", "sparsity_percent", "setting"]
+    stats = data.groupby([*rows, "metric"], sort=False).value.agg(["mean", "sem", "count"]).reset_index()
+    stats["cell"] = [number(m, sign="+") + ("" if pd.isna(e) else f" ± {e:.1f}") for m, e in zip(stats["mean"], stats["sem"], strict=True)]
+    order = pd.MultiIndex.from_frame(stats[rows].drop_duplicates())
+    wide = stats.pivot(index=rows, columns="metric", values="cell").reindex(order)[list(METRICS)].rename(columns=METRICS).reset_index()
+    wide = wide.assign(sparsity_percent=wide.sparsity_percent.map("{:g} %".format)).rename(columns={"sparsity_percent": "sparsity"})
+    wide.columns.name = None
+    return facts.table(wide), save(new, table=data, name="differences")
