@@ -42,7 +42,7 @@ def theorem(frame: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("Lipschitz constant")
     axes[1, 0].set_ylabel("radius (1/255)")
     for row in axes:
-        figure.legend(*row[0].get_legend_handles_labels(), loc="outside right upper" if row is axes[0] else "outside right lower")
+        row[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return figure
 
 

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from replib.plots.style import CHANCE, look
 
@@ -52,6 +53,9 @@ def pareto(frame: pd.DataFrame) -> Figure:
                 markeredgecolor="white", markeredgewidth=0.5, linewidth=1, label=style.label,
             )  # fmt: skip
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_title(str(name), fontsize=10)
         ax.set_xlabel("parameters")
     axes[0][0].set_ylabel("adversarial accuracy (%)")
