@@ -75,7 +75,7 @@ def words(record: dict[str, Any]) -> str:
 
 
 def block(records: Sequence[dict[str, Any]]) -> str:
-    """The README's tables: verdicts counted by paper, then the claims that have results."""
+    """The README's tables: verdicts counted by paper, then the claims that the runs decide; the scoreboard has them all."""
     kinds = list(dict.fromkeys(words(r) for r in records))
     lines = [f"| paper | claims | borne out by its own tables | {' | '.join(kinds)} |", "|---" * (3 + len(kinds)) + "|"]
     for paper, title in PAPERS.items():
@@ -83,9 +83,12 @@ def block(records: Sequence[dict[str, Any]]) -> str:
         told = [r["printed"] for r in mine if r["printed"] is not None]
         counts = [str(sum(words(r) == k for r in mine)) for k in kinds]
         lines.append(f"| {title} | {len(mine)} | {sum(told)} of {len(told)} | {' | '.join(counts)} |")
-    judged = [r for r in records if r["outcome"] not in ("no results yet", "not testable here")]
-    lines += ["", "| claim | scope | outcome | n | what the runs say |", "|---|---|---|---|---|"]
-    lines += [f"| {r['claim_id']} | {r['scope']} | {words(r)} | {r['n'] or ''} | {r['sentence'].replace('|', '/')} |" for r in judged]
+    open_ = ("no results yet", "not testable here", "inconclusive")
+    decided = [r for r in records if r["outcome"] not in open_]
+    if not decided:
+        return "\n".join([*lines, "", "No claim is decided yet; the scoreboard of the book says of each how far its evidence is."])
+    lines += ["", "| decided claim | scope | outcome | n | what the runs say |", "|---|---|---|---|---|"]
+    lines += [f"| {r['claim_id']} | {r['scope']} | {words(r)} | {r['n'] or ''} | {r['sentence'].replace('|', '/')} |" for r in decided]
     return "\n".join(lines)
 
 

@@ -47,9 +47,9 @@ def test_a_stand_in_confirms_and_refutes_nothing(scope, outcome, said):
     assert summary.words(record(scope=scope, outcome=outcome)) == said
 
 
-def test_claims_are_counted_by_paper_and_those_with_results_are_listed():
+def test_claims_are_counted_by_paper_and_those_that_are_decided_are_listed():
     made = [
-        record("a", printed=True),
+        record("a", printed=True, sentence="So | it is."),
         record("b", printed=False, outcome="inconclusive", sentence="5 | 6"),
         record("c", printed=None, outcome="no results yet", n=0),
         record("d", "double_win_lottery_tickets", outcome="not testable here", n=0),
@@ -61,8 +61,13 @@ def test_claims_are_counted_by_paper_and_those_with_results_are_listed():
     counted = [[w.strip() for w in line.split("|")[2:-1]] for line in (a, b, c, d)]
     none = ["0", "0 of 0", "0", "0", "0", "0"]
     assert counted == [["3", "1 of 2", "1", "1", "1", "0"], none, ["1", "1 of 1", "0", "0", "0", "1"], none]
-    assert titles.startswith("| claim |")
-    assert claims == ["| a | stand-in | consistent with | 5 | So it is. |", "| b | stand-in | inconclusive | 5 | 5 / 6 |"]
+    assert titles.startswith("| decided claim |")
+    assert claims == ["| a | stand-in | consistent with | 5 | So / it is. |"]
+
+
+def test_where_nothing_is_decided_the_readme_says_so():
+    last = summary.block([record("b", outcome="inconclusive"), record("c", outcome="no results yet", n=0)]).splitlines()[-1]
+    assert last.startswith("No claim is decided yet")
 
 
 # ---- everything at once ---------------------------------------------------------------------------------------------------------------
@@ -82,7 +87,7 @@ def test_publishing_writes_scoreboard_results_picture_and_readme(project):
     assert "<svg" in (folder / "table_1.svg").read_text()
     readme = (project.root / "README.md").read_text()
     assert readme == summary.fill(README, summary.current(project.root))
-    assert "| swt_dense_overfits | stand-in | inconclusive | 2 |" in readme
+    assert "No claim is decided yet" in readme
     assert "outdated" not in readme
 
 
