@@ -91,6 +91,15 @@ def test_slimming_adds_the_scales_of_batch_normalisation():
     slim, _ = objective(Slimming(CrossEntropy(), 0.5), {})(m, X, Y, g())
     assert (slim - plain).item() == pytest.approx(1.5, rel=1e-5)
     assert attack_of(Slimming(PGDAT(ATTACK))) is ATTACK
+
+
+def test_the_penalty_on_weights_adds_the_magnitudes_of_convolutions_alone():
+    m = nn.Sequential(nn.Conv2d(1, 2, 3, bias=True), nn.BatchNorm2d(2), nn.Flatten(), nn.LazyLinear(3))
+    x, y = torch.rand(4, 1, 5, 5), torch.tensor([0, 1, 2, 0])
+    m(x)
+    plain, _ = objective(CrossEntropy(), {})(m, x, y, g())
+    heavy, _ = objective(Slimming(CrossEntropy(), 0.5, "weights"), {})(m, x, y, g())
+    assert (heavy - plain).item() == pytest.approx(0.5 * m[0].weight.abs().sum().item(), rel=1e-4)
     assert attack_of(CrossEntropy()) is None
 
 

@@ -46,6 +46,7 @@ STYLE: dict[str, Look] = {
     "FP-rand": Look("#c4a07c", "D", ":"),
     "NS-rand": Look("#004d38", "P", ":"),
     "Inverse Weights Inheritance": Look("#cc79a7", "*", "-", "IWI"),
+    "Sparsity penalty": Look("#7f7f7f", "s", "--"),
     "Winning Ticket": Look("#0072b2", "o"),
     "Few-shot Ticket": Look("#e69f00", "^"),
     "Layer-wise Ticket": Look("#9467bd", "v"),

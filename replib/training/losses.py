@@ -61,7 +61,8 @@ def objective(loss: Loss, teachers: Mapping[str, nn.Module], memory: MutableMapp
 
             def slim(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
                 value, z = inner(model, x, y, g)
-                return value + loss.strength * sum(s.abs().sum() for s in scales(model)), z
+                penalised = scales(model) if loss.on == "scales" else kernels(model)
+                return value + loss.strength * sum(p.abs().sum() for p in penalised), z
 
             return slim
     raise SpecError(f"loss = {loss!r} is not known; give one of the losses of replib.training.")
@@ -85,6 +86,11 @@ def _carried(x: Tensor, eps: float, memory: MutableMapping[str, Any]) -> Tensor:
 def scales(model: nn.Module) -> list[nn.Parameter]:
     """The scale vectors of all batch normalisations, in forward order."""
     return [m.weight for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
+
+
+def kernels(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of all convolutions, in forward order."""
+    return [m.weight for m in model.modules() if isinstance(m, nn.Conv2d)]
 
 
 def attack_of(loss: Loss) -> Any:

@@ -114,10 +114,11 @@ class Distill(Loss):
 
 @dataclass(frozen=True)
 class Slimming(Loss):
-    """Another loss plus an L1 penalty on the scales of batch normalisation (Liu et al., ICCV 2017)."""
+    """Another loss plus an L1 penalty: on the scales of batch normalisation (Liu et al., ICCV 2017), or `on` "weights" of convolutions."""
 
     loss: Loss
     strength: float = 1e-4
+    on: Literal["scales", "weights"] = "scales"
 
     def check(self) -> None:
         within("Slimming.strength", self.strength, 0)

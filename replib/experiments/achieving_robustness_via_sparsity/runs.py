@@ -103,6 +103,17 @@ def winning(p: Profile, where: tuple[str, str], ratio: float, epochs: int = FULL
     return run, {f"round {i + 1}": s for i, s in enumerate(found)}
 
 
+def penalised(p: Profile, where: tuple[str, str]) -> Train:
+    """The large network with a penalty on its weights, which Section 4.4 tried "to impose sparsity in large networks, but it failed".
+
+    Departs: neither the penalty nor its strength is in our text; here it is the sum of magnitudes, at a strength that pulls a weight of
+    0.05 as hard as weight decay does.
+    """
+    r = recipe(p, where)
+    made = r.pgd_at(schedule=schedule(p, "Stop-E"), name="Sparsity penalty")
+    return replace(made, loss=Slimming(made.loss, 0.05 * r.weight_decay, "weights"))
+
+
 def inherited(p: Profile, where: tuple[str, str], ratio: float, stop: Stop) -> tuple[Train, dict[str, Job]]:
     """Inverse weights inheritance (Algorithm 2): the large network from a ticket trained for 120 epochs, then 45 more or until it stalls.
 

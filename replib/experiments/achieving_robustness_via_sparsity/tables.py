@@ -13,6 +13,7 @@ from replib.experiments.achieving_robustness_via_sparsity.runs import (
     Stop,
     base,
     inherited,
+    penalised,
     pruned,
     recipe,
     winning,
@@ -125,7 +126,8 @@ COLUMNS: dict[str, Stop] = {"1": "Stop-C", "2": "Stop-E"}
 
 
 def table_4(p: Profile) -> list[Network]:
-    """Large networks that inherit a ticket's weights, trained on under both stopping rules, beside the base networks."""
+    """Large networks that inherit a ticket's weights, trained on under both stopping rules, beside the base networks and, on CIFAR-10 with
+    ResNet-18, beside one with a penalty on its weights, of which the paper prints no numbers."""
     made = []
     for where, ratios in INHERITED.items():
         made.append(network(p, where, "Baseline", 0.0, base(p, where), variant="", bound=True))
@@ -135,6 +137,7 @@ def table_4(p: Profile) -> list[Network]:
                 variant = f"inherited_ticket_pruning_ratio={round(100 * ratio):g}; table_column={column}"
                 name = "Inverse Weights Inheritance"
                 made.append(network(p, where, name, ratio, run, variant=variant, costs=costs, bound=True))
+    made.append(network(p, CIFAR10, "Sparsity penalty", 0.0, penalised(p, CIFAR10), variant="", bound=True))
     return made
 
 
