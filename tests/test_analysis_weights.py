@@ -74,7 +74,7 @@ def test_every_weight_is_counted_once(store):
         found, arrays = store.results(task(job, 0)), store.arrays(task(job, 0))
         everything = found["weights"] + found["pruned"]
         assert found["weights"] == round(density * everything)
-        for name in ("raw", "folded"):
+        for name in ("raw", "folded"):  # in a VGG a normalisation follows every convolution
             assert arrays[f"{name}/counts"].sum() + found[name]["outside"] == found["weights"]
             assert arrays[f"{name}/wide_counts"].sum() == found["weights"]
             assert found[name]["near_zero_0.001"] <= found[name]["near_zero_0.01"]

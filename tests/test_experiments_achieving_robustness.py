@@ -60,8 +60,9 @@ def test_the_papers_own_setting():
     base = runs.base(PAPER, CIFAR10)
     assert (base.epochs, base.batch, base.optim.lr, base.optim.weight_decay) == (240, 128, 0.1, 5e-4)
     assert base.schedule == Steps((1 / 3, 2 / 3))
-    assert base.loss.strength == 1e-5
-    assert runs.base(PAPER, VGG10).loss.strength == 1e-4
+    assert runs.slimmed(PAPER, CIFAR10, "Stop-E").loss == Slimming(base.loss, 1e-5)
+    assert runs.slimmed(PAPER, VGG10, "Stop-E").loss.strength == 1e-4
+    assert runs.pruned(PAPER, CIFAR10, "NS", 0.6, "Stop-E").init.run == runs.slimmed(PAPER, CIFAR10, "Stop-E")
     assert runs.recipe(PAPER, TINY).lr == pytest.approx(0.01)
     assert runs.recipe(PAPER, CIFAR10).test_attack().steps == 100
     assert runs.base(PAPER, TINY, "Stop-C").schedule == Plateau(10 / 240)
@@ -142,14 +143,14 @@ def test_before_retraining_a_network_is_the_base_without_what_was_pruned(store, 
         pytest.skip("not defined for a DenseNet")
     after = runs.pruned(SMOKE, where, method, 0.3, "Stop-E")
     make(store, after)
-    base = runs.base(SMOKE, where)
+    base = runs.parent_of(SMOKE, where, method, "Stop-E")
     split, context = load(base.data), Context(store, task(after, 0))
     before = trained(context, task(after, 0), "initial", split)
     parent = dict(trained(context, task(base, 0), "best_sum", split).named_parameters())
     masks = masks_of(store, after.ticket, before)
     for name, p in before.named_parameters():
         assert torch.equal(p, parent[name] * masks[name] if name in masks else parent[name])
-    assert isinstance(base.loss, Slimming)
+    assert isinstance(base.loss, Slimming) == (method == "NS")
     net = build(base.net, classes=10, shape=base.data.shape, mean=(0.5,), std=(0.5,), generator=torch.Generator())
     whole = sum(p.numel() for p in net.parameters())
     left = parameters_left(store, after, 0)

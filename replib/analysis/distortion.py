@@ -23,6 +23,8 @@ from replib.training.spec import Train, check_checkpoint
 class Distortion(Job):
     """Least radii on the first `images` test images (None: all) that `checkpoint` classifies correctly, in units of 1/255.
 
+    Radii up to `largest` are tried: an image that none breaks counts with that one, and the share of such images is recorded.
+
     Departs: "on a given batch" and "average across all samples" (B, Section 4.1) are read as a bound of each sample, averaged; the least
     bound of each batch, averaged over batches, is given beside it. Units are not printed; 1/255 is ours.
     """
@@ -33,6 +35,7 @@ class Distortion(Job):
     checkpoint: str = "best_sum"
     images: int | None = None
     steps: int = 100
+    largest: float = LARGEST
     norm: Literal["linf", "l2"] = "linf"
 
     def check(self) -> None:
@@ -40,6 +43,7 @@ class Distortion(Job):
         if self.images is not None:
             within("Distortion.images", self.images, 1)
         within("Distortion.steps", self.steps, 1)
+        within("Distortion.largest", self.largest, 0, 1, low_open=True)
 
     def passes(self) -> int:
         """Forward passes that the search is worth, at about fifteen radii an image."""
@@ -57,8 +61,8 @@ def run_distortion(job: Distortion, context: Context) -> Output:
     net = trained(context, parent, job.checkpoint, split)
     x, y = split.test.x[: job.images], split.test.y[: job.images]
     rng = torch.Generator().manual_seed(stream_seed(context.task.seed, "distortion"))
-    largest = LARGEST if job.norm == "linf" else LARGEST * float(np.sqrt(np.prod(split.shape)))
-    scale = largest / LARGEST  # an l2 ball is that much wider for the same change of every pixel
+    scale = 1.0 if job.norm == "linf" else float(np.sqrt(np.prod(split.shape)))  # an l2 ball is that much wider for the same change
+    largest = job.largest * scale
     radii = []
     batch = BATCH.get(context.device, 1000)
     batches = list(zip(x.split(batch), y.split(batch), strict=True))

@@ -26,7 +26,8 @@ class Weights(Job):
     """Distribution of the convolutions' weights at `checkpoint`, as they are and with batch normalisation folded in.
 
     Batch normalisation makes the scale of a filter arbitrary: multiplied by a constant it computes the same. Folded weights, multiplied
-    by γ / sqrt(variance + eps) of the normalisation that reads the filter's output, have a scale that means something. Pruned weights are
+    by γ / sqrt(variance + eps) of the normalisation that reads the filter's output, have a scale that means something; the folded
+    numbers are those of the convolutions that one follows, in pre-activation networks the first of each block. Pruned weights are
     counted and left out. The histogram has `bins` bins on [-limit, limit], as B draws it, and half of them on the whole range.
     """
 
@@ -90,7 +91,8 @@ def run_weights(job: Weights, context: Context) -> Output:
     masks = ticket_masks(context.store, parent, net) if parent.job.ticket else {}
     made = {c.made_by: c.norm for c in channels(parent.job.net, split.classes, tuple(split.shape)) if c.made_by}
     results, layers, arrays = {}, {}, {}
-    for name, weights in (("raw", folded(net, {})), ("folded", folded(net, made))):
+    scaled = {n: w for n, w in folded(net, made).items() if n in made}
+    for name, weights in (("raw", folded(net, {})), ("folded", scaled)):
         alive = {n: w[masks[n]] if n in masks else w.flatten() for n, w in weights.items()}
         pooled = torch.cat(list(alive.values())).numpy()
         results[name] = numbers(pooled)
@@ -99,6 +101,7 @@ def run_weights(job: Weights, context: Context) -> Output:
         wide, wide_edges = np.histogram(pooled, bins=job.bins // 2)
         arrays |= {f"{name}/counts": inside, f"{name}/edges": edges, f"{name}/wide_counts": wide, f"{name}/wide_edges": wide_edges}
         results[name]["outside"] = len(pooled) - int(inside.sum())
-    everything = sum(w.numel() for w in prunable(net, "conv").values())
-    counts = {"weights": len(pooled), "pruned": everything - len(pooled)}
+    everything = {n: w.numel() for n, w in prunable(net, "conv").items()}
+    pruned = sum(int((~m).sum()) for n, m in masks.items() if n in everything)
+    counts = {"weights": sum(everything.values()) - pruned, "pruned": pruned}
     return Output(results=results | counts | {"layers": layers}, arrays=arrays)

@@ -41,7 +41,7 @@ class Structured(Rule):
     def draw(self, scene: Scene) -> Masks:
         source = trained(scene.context, scene.context.parent(self.run), self.checkpoint, scene.split)
         sets = channels(scene.job.net, scene.split.classes, tuple(scene.split.shape))
-        kept = self.choose(scene, sets, {n: p.detach() for n, p in source.named_parameters()})
+        kept = self.choose(scene, sets, {n: p.detach().cpu() for n, p in source.named_parameters()})
         return as_masks(sets, kept, scene.shapes)
 
     def facts(self, scene: Scene, masks: Masks) -> dict[str, Any]:

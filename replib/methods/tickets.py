@@ -179,7 +179,7 @@ class Magnitude(Rule):
     def draw(self, scene: Scene) -> Masks:
         parent = scene.context.parent(self.run)
         source = trained(scene.context, parent, self.checkpoint, scene.split)
-        magnitudes = {n: w.detach().abs() for n, w in prunable(source, scene.job.scope).items()}
+        magnitudes = {n: w.detach().abs().cpu() for n, w in prunable(source, scene.job.scope).items()}  # masks are kept there
         masks = ticket_masks(scene.context.store, parent, source) if parent.job.ticket else {}
         if self.layerwise:  # pruned weights are exactly zero; of a magnitude each they would tie with weights that happen to be
             ranked = {n: torch.where(masks[n], m, -1.0) if masks else m for n, m in magnitudes.items()}

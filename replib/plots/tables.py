@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from IPython.display import HTML
 
+from replib.claims.table import NEUTRAL, parse_variant
 from replib.root import project_root
 from replib.spec import task
 
@@ -13,11 +14,12 @@ ACCURACY = (
     "standard_accuracy_diff", "robust_generalization_gap", "robust_generalization_gap_reduction",
 )  # fmt: skip
 COMPARED = ("robust_accuracy_best", "robust_accuracy_final", "robust_generalization_gap")
-NETWORK = ("clean_accuracy", "adversarial_accuracy", "distortion_bound")
+NETWORK = ("clean_accuracy", "adversarial_accuracy", "distortion_bound", "distortion_censored_share")
 SHORT = {
     "clean_accuracy": "clean accuracy",
     "adversarial_accuracy": "adversarial accuracy",
     "distortion_bound": "distortion bound",
+    "distortion_censored_share": "never broken (share)",
     "robust_accuracy_best": "RA best",
     "robust_accuracy_final": "RA final",
     "robust_accuracy_diff": "RA drop",
@@ -73,19 +75,26 @@ def beside(ours: pd.DataFrame, printed: pd.DataFrame, metrics: tuple[str, ...] =
     return table.assign(difference=table.ours - table.printed)
 
 
+def told_apart(variant: str) -> str:
+    """A variant without the parts that describe a row and never tell two rows apart."""
+    return "; ".join(f"{name}={value}" for name, value in parse_variant(variant) if name not in NEUTRAL)
+
+
 def blocks(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The parts that a long table is shown in: one a data set, network and attack, each with its name; one without a name if that is all.
 
     Where the rows are the variants of one setting, as in the ablations, these are no parts of their own.
     """
     one = table.setting.nunique() == 1
+    if "variant" in table and not one:  # how a row came about makes no part of its own
+        table = table.assign(variant=table.variant.map(told_apart))
     by = [c for c in row_columns(table) if c not in ROW and not (c == "variant" and one)]
     if not by:
         return [("", table)]
     parts = []
     for values, part in table.groupby(by, sort=False):
-        words = [": ".join(variant_words(v)) if c == "variant" else v for c, v in zip(by, values, strict=True)]
-        parts.append((", ".join(words), part.drop(columns=by)))
+        words = [": ".join(variant_words(v)) if c == "variant" and v else v for c, v in zip(by, values, strict=True)]
+        parts.append((", ".join(filter(None, words)), part.drop(columns=by)))
     return parts
 
 

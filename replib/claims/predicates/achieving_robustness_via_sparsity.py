@@ -7,7 +7,7 @@ Rows that the printed text lacks use these words:
 - table_2: settings "LUP-rand", "GUP-rand", "FP-rand", "NS-rand" (the inherited twins are the rows of table_1).
 - figure_2, figure_3, figure_4: near_zero_share, mean_abs_weight (unpruned weights); the same settings as in the
   tables.
-- table_3: setting "Few-shot Ticket" beside "Winning Ticket". table_4: training_flops_e17 of "Baseline" and of
+- table_3: setting "Few-shot Ticket" beside "Winning Ticket". table_4: training_flops_exact_e17 of "Baseline" and of
   "Inverse Weights Inheritance", the latter with ticket search and ticket training counted.
 - theorem_2: log_norm_product (sum of logarithms of the layers' norms) and adversarial_accuracy, any settings, one
   structure.
@@ -271,7 +271,7 @@ def iwi_sparser_than_base(t: Table) -> list[Condition]:
 
 def iwi_cheaper(t: Table) -> list[Condition]:
     """Training FLOPs of IWI (ticket search, ticket training and final training) below those of the base."""
-    metric = "training_flops_e17"
+    metric = "training_flops_exact_e17"
     networks = t.find(metric, exhibit="table_4", setting=IWI, variant=ANY)
     if not networks:
         raise MissingResult("training FLOPs are missing in table_4; count them for the base and for each inherited network.")

@@ -61,6 +61,10 @@ class Network(Line):
             "clean_accuracy": reader.results(task(self.clean, seed))[self.place]["accuracy"],
             "adversarial_accuracy": reader.results(task(self.adversarial, seed))[self.place]["accuracy"],
             "parameters": float(parameters_left(reader, self.run, seed)),
+        }
+        if self.checkpoint == "initial":  # of a network that has not been trained yet the rest would be that of its training
+            return found
+        found |= {
             "epochs": results["epochs"],
             "lr_times_decay": results["lr_times_decay"],
             "train_seconds": spent["wall_seconds"],

@@ -41,20 +41,29 @@ def schedule(p: Profile, stop: Stop) -> Schedule:
 
 
 def base(p: Profile, where: tuple[str, str], stop: Stop = "Stop-E") -> Train:
-    """The large network, adversarially trained with slimming's penalty, from which every method prunes.
+    """The large network, adversarially trained."""
+    return recipe(p, where).pgd_at(schedule=schedule(p, stop), name="Base network")
 
-    Departs: the paper does not say whether its base networks have the penalty that network slimming is defined with; one base serves all
-    methods here, as the table has one, and the penalty is that of Liu et al. (1e-4 for VGG, 1e-5 for the others).
+
+def slimmed(p: Profile, where: tuple[str, str], stop: Stop) -> Train:
+    """The large network trained with the penalty that network slimming is defined with, from which that method alone prunes.
+
+    Departs: the paper does not say whether its base networks have the penalty, and prints one base for all methods. The strength is that of
+    Liu et al. (1e-4 for VGG, 1e-5 for the others), in short runs multiplied so that scales shrink as far as in a long one.
     """
-    r = recipe(p, where)
+    plain = base(p, where, stop)
     strength = (1e-4 if where in (VGG10, VGG100) else 1e-5) * p.pruning.penalty
-    made = r.pgd_at(schedule=schedule(p, stop), name="Base network")
-    return replace(made, loss=Slimming(made.loss, strength))
+    return replace(plain, loss=Slimming(plain.loss, strength), name="Base network for slimming")
+
+
+def parent_of(p: Profile, where: tuple[str, str], method: str, stop: Stop) -> Train:
+    """The network that a method prunes."""
+    return slimmed(p, where, stop) if method == "NS" else base(p, where, stop)
 
 
 def pruned(p: Profile, where: tuple[str, str], method: str, ratio: float, stop: Stop, *, inherit: bool = True) -> Train:
     """A network pruned in one shot and trained again, from the base's weights or (a "-rand" twin) from new ones."""
-    r, parent = recipe(p, where), base(p, where, stop)
+    r, parent = recipe(p, where), parent_of(p, where, method, stop)
     rules = {
         "LUP": Magnitude(parent, BEST, layerwise=True),
         "GUP": Magnitude(parent, BEST),
@@ -109,9 +118,8 @@ def penalised(p: Profile, where: tuple[str, str]) -> Train:
     Departs: neither the penalty nor its strength is in our text; here it is the sum of magnitudes, at a strength that pulls a weight of
     0.05 as hard as weight decay does.
     """
-    r = recipe(p, where)
-    made = r.pgd_at(schedule=schedule(p, "Stop-E"), name="Sparsity penalty")
-    return replace(made, loss=Slimming(made.loss, 0.05 * r.weight_decay, "weights"))
+    plain = base(p, where)
+    return replace(plain, loss=Slimming(plain.loss, 0.05 * plain.optim.weight_decay, "weights"), name="Sparsity penalty")
 
 
 def inherited(p: Profile, where: tuple[str, str], ratio: float, stop: Stop) -> tuple[Train, dict[str, Job]]:

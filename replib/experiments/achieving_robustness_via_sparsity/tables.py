@@ -13,6 +13,7 @@ from replib.experiments.achieving_robustness_via_sparsity.runs import (
     Stop,
     base,
     inherited,
+    parent_of,
     penalised,
     pruned,
     recipe,
@@ -20,7 +21,7 @@ from replib.experiments.achieving_robustness_via_sparsity.runs import (
 )
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.places import CIFAR10, CIFAR100, DENSE10, DENSE_TINY, TINY, VGG10, VGG100
-from replib.experiments.profiles import Profile
+from replib.experiments.profiles import Profile, Recipe
 from replib.spec import Job
 from replib.training import Train
 
@@ -37,8 +38,13 @@ def network(
 ) -> Network:  # fmt: skip
     """One row."""
     r = recipe(p, where)
-    distortion = Distortion(run, images=p.pruning.distortion_images, steps=p.pruning.distortion_steps) if bound else None
+    distortion = Distortion(run, images=p.pruning.distortion_images, steps=p.pruning.distortion_steps, largest=widest(r)) if bound else None
     return Network(*where, round(100 * ratio, 6), setting, run, r.test_attack(), costs or {}, variant, distortion=distortion, **changes)
+
+
+def widest(r: Recipe) -> float:
+    """The largest radius of a distortion search: 64/255, or four times the attack's where that is large itself."""
+    return min(1.0, max(64 / 255, 4 * r.eps))
 
 
 def cells(p: Profile, where: tuple[str, str]) -> list[tuple[str, float]]:
@@ -56,7 +62,8 @@ def table_1(p: Profile) -> list[Network]:
         variant = f"stopping_criterion={stop}"
         made.append(network(p, where, "Baseline", 0.0, base(p, where, stop), variant=variant, bound=True))
         for method, ratio in cells(p, where):
-            after = network(p, where, method, ratio, pruned(p, where, method, ratio, stop), variant=variant, bound=True)
+            run, costs = pruned(p, where, method, ratio, stop), {"base": parent_of(p, where, method, stop)}
+            after = network(p, where, method, ratio, run, variant=variant, bound=True, costs=costs)
             made += [after, replace(after, checkpoint="initial", variant=f"{variant}; retraining=none", distortion=None)]
     return made
 
@@ -64,7 +71,15 @@ def table_1(p: Profile) -> list[Network]:
 def table_2(p: Profile) -> list[Network]:
     """The same structures from new weights. The printed table is not in our text."""
     return [
-        network(p, where, f"{m}-rand", ratio, pruned(p, where, m, ratio, stop, inherit=False), variant=f"stopping_criterion={stop}")
+        network(
+            p,
+            where,
+            f"{m}-rand",
+            ratio,
+            pruned(p, where, m, ratio, stop, inherit=False),
+            variant=f"stopping_criterion={stop}",
+            costs={"base": parent_of(p, where, m, stop)},
+        )
         for where, stop in PLACES.items()
         for m, ratio in cells(p, where)
     ]
