@@ -198,7 +198,7 @@ CASES: dict[str, tuple[list[Row], int, float]] = {
         3,
         0.05,
     ),
-    "iwi_cheaper": (of("table_4", "training_flops_e17", Baseline__0=10, Inverse_Weights_Inheritance__80=6), 1, 11),
+    "iwi_cheaper": (of("table_4", "training_flops_exact_e17", Baseline__0=10, Inverse_Weights_Inheritance__80=6), 1, 11),
     "iwi_sparser_is_more_robust": (
         [
             ("theorem_2", "CIFAR-10", m, 60.0, "", k, v)

@@ -105,3 +105,14 @@ def test_cost_is_relative_to_the_dense_run_of_the_same_seed():
     assert found.setting.tolist() == ["Baseline", "Baseline", "OMP", "OMP"]
     assert found.training_flops_exact_e17.tolist() == [1, 1, 0.25, 0.25]
     assert found.processor_seconds.tolist() == [7, 21, 7, 21]
+
+
+def test_parts_of_a_variant_that_only_describe_a_row_do_not_split_a_table():
+    rows = [
+        line("Baseline", 50.0, variant="stopping_criterion=Stop-E"),
+        line("Ticket", 48.0, sparsity=30.0, variant="stopping_criterion=Stop-E; pruning_schedule=30x1 iter"),
+        line("Ticket", 47.0, variant="stopping_criterion=Stop-E; pruning_schedule=20x4 iter"),
+        line("Ticket", 40.0, variant="stopping_criterion=Stop-E; retraining=none"),
+    ]
+    parts = tables.blocks(tables.beside(pd.DataFrame(rows), pd.DataFrame(), (RA,)))
+    assert [(name, len(part)) for name, part in parts] == [("", 3), ("retraining: none", 1)]
