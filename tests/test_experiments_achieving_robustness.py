@@ -11,7 +11,7 @@ from replib.data.load import load
 from replib.experiments.achieving_robustness_via_sparsity import runs, tables
 from replib.experiments.achieving_robustness_via_sparsity.rows import parameters_left
 from replib.experiments.places import CIFAR10, DENSE10, TINY, VGG10
-from replib.experiments.profiles import LAPTOP, PAPER, SMOKE
+from replib.experiments.profiles import LAPTOP, PAPER, SMOKE, changed
 from replib.experiments.registry import reported
 from replib.experiments.runner import closure, run
 from replib.models.build import build
@@ -71,6 +71,11 @@ def test_the_papers_own_setting():
     assert runs.inherited(PAPER, CIFAR10, 0.8, "Stop-E")[0].epochs == 45
     pruned = runs.pruned(PAPER, CIFAR10, "GUP", 0.9, "Stop-E")
     assert (pruned.ticket.scope, pruned.ticket.density, pruned.init.run) == ("conv", 0.1, base)
+
+
+def test_what_a_notebook_changes_is_not_changed_again():
+    r = runs.recipe(changed(LAPTOP, {"epochs": 5, "test_steps": 7, "lr": 0.02}), TINY)
+    assert (r.epochs, r.test_steps, r.lr) == (5, 7, 0.02)
 
 
 def test_learning_rates_drop_at_epochs_80_and_160_of_240():

@@ -19,7 +19,7 @@ from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
 from replib.spec import Job, task
 from replib.store.evidence import Reader
-from replib.training import Train
+from replib.training import Compose, FromRun, Train
 
 
 def figure_1(p: Profile) -> list[Network]:
@@ -101,7 +101,14 @@ def _lines(reader: Reader, s: Sampled, seed: int) -> Iterator[dict[str, Any]]:
     for prefix, part in (("", "raw"), ("folded_", "folded")):
         for metric, own in METRICS.items():
             yield line | {"metric": prefix + metric, "value": found[part][own]}
-    yield line | {"metric": "lr_times_decay", "value": reader.results(task(s.run, seed))["lr_times_decay"]}
+    yield line | {"metric": "lr_times_decay", "value": decayed(reader, s.run, seed)}
+
+
+def decayed(reader: Reader, run: Train, seed: int) -> float:
+    """Sum over steps of learning rate times weight decay, of the run and of those whose weights it inherited."""
+    own = reader.results(task(run, seed))["lr_times_decay"]
+    start = run.init.inside if isinstance(run.init, Compose) else run.init
+    return own + (decayed(reader, start.run, seed) if isinstance(start, FromRun) else 0.0)
 
 
 def histograms(reader: Reader, samples: Sequence[Sampled], seeds: Sequence[int]) -> list[tuple[Sampled, np.ndarray, np.ndarray]]:

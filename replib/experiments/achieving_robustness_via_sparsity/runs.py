@@ -27,7 +27,8 @@ def recipe(p: Profile, where: tuple[str, str]) -> Recipe:
     """
     r = p.recipe(*where)
     lr = r.lr * p.pruning.tiny_lr if where[0] == TINY[0] else r.lr
-    return replace(r, epochs=max(3, round(p.pruning.epochs * r.epochs)), test_steps=p.pruning.steps, lr=lr)
+    own = {"epochs": max(3, round(p.pruning.epochs * r.epochs)), "test_steps": p.pruning.steps, "lr": lr}
+    return replace(r, **{name: value for name, value in own.items() if name not in dict(p.changes)})  # what was asked for stays
 
 
 def share(r: Recipe, epochs: int) -> int:
