@@ -100,7 +100,7 @@ LAPTOP = Profile(
         DENSE10: replace(_DIGITS, net=Net("densenet_small")),
         DENSE_TINY: replace(_FINE, net=Net("densenet_small")),
     },
-    # Departs: B's full runs take the recipe's epochs, not a fifth more (with two thirds VGG-16 does not learn a hundred classes), its tables
+    # Departs: B's full runs take the recipe's epochs, no fifth more (with two thirds VGG-16 does not learn a hundred classes), its tables
     # PGD-20, its distortion search 200 images and PGD-20.
     pruning=Pruning(epochs=1.0, steps=20, patience=1 / 8, distortion_images=200, distortion_steps=20, penalty=400.0, tiny_lr=1.0),
     flagship=20,
