@@ -207,3 +207,28 @@ def test_papers_are_named_by_their_titles():
     row = {"exhibit": "sparsity_winning_twice/table_1", "runs": 3, "commit": "abc", "machine": "m", "time": "1 s"}
     assert "[Sparsity Winning Twice](#paper-sparsity_winning_twice)" in pages.status([row])
     assert "Sparsity Winning Twice" in pages.errata([{"paper": "sparsity_winning_twice", "where": "Table 4"}])
+
+
+def test_a_claim_shows_what_another_profile_found(tmp_path):
+    import json
+
+    from replib.site.build import load_claims
+
+    def said(outcome, sentence, scope):
+        return {
+            "claim_id": "swt_dense_overfits", "paper": "sparsity_winning_twice", "source": "Table 1", "statement": "It overfits.",
+            "exhibits": [], "scope": scope, "outcome": outcome, "sentence": sentence,
+        }  # fmt: skip
+
+    for profile, records in {
+        "laptop": [said("inconclusive", "Not yet.", "stand-in")],
+        "workstation": [said("supported", "On photographs.", "same data reduced")],
+    }.items():
+        folder = tmp_path / "results" / profile
+        folder.mkdir(parents=True)
+        (folder / "scoreboard.json").write_text(json.dumps({"profile": profile, "claims": records}))
+    page = pages.scoreboard(load_claims(tmp_path, "laptop"), "laptop", [])
+    assert "**Found:** Not yet." in page
+    assert "**In the profile `workstation`** (supported): On photographs." in page
+    only = pages.scoreboard(load_claims(tmp_path, "workstation"), "workstation", [])
+    assert "**In the profile `laptop`** (inconclusive): Not yet." in only

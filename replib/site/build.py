@@ -136,12 +136,27 @@ def exhibit_rows(root: Path) -> list[dict[str, str]]:
 
 
 def load_claims(root: Path, profile: str) -> list[dict[str, Any]]:
-    """The published verdicts of `profile`; while there are none, all claims with the outcome "no results yet"."""
+    """The published verdicts of `profile`, with what those of other profiles say; while there are none, all claims with the outcome "no
+    results yet"."""
     published = root / "results" / profile / "scoreboard.json"
-    if published.exists():
-        found = json.loads(published.read_text(encoding="utf-8"))
-        return found["claims"] if isinstance(found, dict) else found
-    return verdicts(None)
+    found = json.loads(published.read_text(encoding="utf-8"))["claims"] if published.exists() else verdicts(None)
+    others = {p: root / "results" / p / "scoreboard.json" for p in profiles.PROFILES if p != profile}
+    for name, path in others.items():
+        if path.exists():
+            found = _beside(found, name, json.loads(path.read_text(encoding="utf-8"))["claims"])
+    return found
+
+
+def _beside(claims: list[dict[str, Any]], profile: str, others: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`claims` with what the evidence of another profile says of those that it has something to say of."""
+    told = {o["claim_id"]: o for o in others if o["outcome"] not in ("no results yet", "not testable here")}
+    made = []
+    for c in claims:
+        if c["claim_id"] in told:
+            other = {"profile": profile} | {k: told[c["claim_id"]][k] for k in ("scope", "outcome", "sentence")}
+            c = c | {"elsewhere": [*c.get("elsewhere", ()), other]}
+        made.append(c)
+    return made
 
 
 def stand_in_rows(profile: str) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 A *claim* is a dict with at least ``claim_id``, ``paper``, ``source``, ``statement``, ``exhibits``, ``scope`` and
 ``outcome``; the remaining fields (``effect``, ``interval``, ``n``, ``sentence``, ``printed``, ``printed_sentence``,
-``chance``, ``fragility``, ``confirmatory``, ``seeds_declared``, ``margin``) may be missing or None. An *exhibit* is a
+``chance``, ``fragility``, ``confirmatory``, ``seeds_declared``, ``margin``) may be missing or None; ``elsewhere`` holds what the evidence
+of other profiles says, as dicts with ``profile``, ``scope``, ``outcome`` and ``sentence``. An *exhibit* is a
 row of ``results/reported/exhibits.csv`` with its ``id``. Nothing here reads a file or imports torch.
 """
 
@@ -240,6 +241,9 @@ def _claim_block(claim: Record, built: Collection[str]) -> str:
     ]
     if claim.get("sentence") and claim["outcome"] != "no results yet":
         lines += [f"**Found:** {escape(claim['sentence'])}", ""]
+    for other in claim.get("elsewhere", ()):  # what another profile's evidence says
+        words = verdict_words(other["scope"], other["outcome"])
+        lines += [f"**In the profile `{other['profile']}`** ({escape(words)}): {escape(other['sentence'])}", ""]
     if claim.get("printed") is not None:
         said = claim.get("printed_sentence") or ("They bear it out." if claim["printed"] else "They do not bear it out.")
         lines += [f"**Printed numbers:** {'true' if claim['printed'] else 'false'}. {escape(said)}", ""]
