@@ -31,9 +31,8 @@ def exhibit(id: str) -> Exhibit:
     """The exhibit called `id`; the error says whether it is misspelt or still to come."""
     if id in EXHIBITS:
         return EXHIBITS[id]
-    for known in EXHIBITS:
-        if known.endswith(f"/{id}"):
-            raise SpecError(f"exhibit = {id!r} lacks the paper's folder; write {known}.")
+    if same := [known for known in EXHIBITS if known.endswith(f"/{id}")]:
+        raise SpecError(f"exhibit = {id!r} lacks the paper's folder; write {' or '.join(same)}.")
     if id in printed_exhibits(project_root()):
         raise SpecError(f"The runs of {id} are still to come. To see which exhibits are there, marked with *: replib list")
     near = difflib.get_close_matches(id, EXHIBITS, n=1)
