@@ -12,7 +12,8 @@ from replib.plots.card import card
 
 def table(r: Results, metrics: tuple[str, ...] = tables.ACCURACY) -> tuple[Any, ...]:
     """The table as the paper lays it out beside the printed numbers, its data, the runs behind it, and the errata of the printed one."""
-    printed = reported(r.exhibit.id)
+    paper, _, name = r.exhibit.id.partition("/")
+    printed = reported(f"{paper}/{r.exhibit.part_of or name}")
     if not printed.empty:  # of a table that is spread over pages, the part that is on this one
         printed = printed.merge(r.frame[["dataset", "architecture"]].drop_duplicates())
     numbers = tables.beside(r.frame, printed, metrics)
