@@ -212,7 +212,7 @@ def test_papers_are_named_by_their_titles():
 def test_a_claim_shows_what_another_profile_found(tmp_path):
     import json
 
-    from replib.site.build import load_claims
+    from replib.site.build import beside_others, load_claims
 
     def said(outcome, sentence, scope):
         return {
@@ -227,8 +227,8 @@ def test_a_claim_shows_what_another_profile_found(tmp_path):
         folder = tmp_path / "results" / profile
         folder.mkdir(parents=True)
         (folder / "scoreboard.json").write_text(json.dumps({"profile": profile, "claims": records}))
-    page = pages.scoreboard(load_claims(tmp_path, "laptop"), "laptop", [])
+    page = pages.scoreboard(beside_others(load_claims(tmp_path, "laptop"), tmp_path, "laptop"), "laptop", [])
     assert "**Found:** Not yet." in page
     assert "**In the profile `workstation`** (supported): On photographs." in page
-    only = pages.scoreboard(load_claims(tmp_path, "workstation"), "workstation", [])
+    only = pages.scoreboard(beside_others(load_claims(tmp_path, "workstation"), tmp_path, "workstation"), "workstation", [])
     assert "**In the profile `laptop`** (inconclusive): Not yet." in only

@@ -101,8 +101,7 @@ def assemble(
             f"{len(missing)} of {len(built)} exhibits have no executed notebook in {rendered}: {', '.join(missing[:6])}"
             f"{', ...' * (len(missing) > 6)}. Run `replib render -p {profile}` first."
         )
-    if claims is None:
-        claims = load_claims(root, profile)
+    claims = beside_others(load_claims(root, profile) if claims is None else claims, root, profile)
     folder = root / "build/book" / profile
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / "book", folder)
@@ -136,14 +135,17 @@ def exhibit_rows(root: Path) -> list[dict[str, str]]:
 
 
 def load_claims(root: Path, profile: str) -> list[dict[str, Any]]:
-    """The published verdicts of `profile`, with what those of other profiles say; while there are none, all claims with the outcome "no
-    results yet"."""
+    """The published verdicts of `profile`; while there are none, all claims with the outcome "no results yet"."""
     published = root / "results" / profile / "scoreboard.json"
-    found = json.loads(published.read_text(encoding="utf-8"))["claims"] if published.exists() else verdicts(None)
-    others = {p: root / "results" / p / "scoreboard.json" for p in profiles.PROFILES if p != profile}
-    for name, path in others.items():
-        if path.exists():
-            found = _beside(found, name, json.loads(path.read_text(encoding="utf-8"))["claims"])
+    return json.loads(published.read_text(encoding="utf-8"))["claims"] if published.exists() else verdicts(None)
+
+
+def beside_others(claims: Sequence[dict[str, Any]], root: Path, profile: str) -> list[dict[str, Any]]:
+    """`claims` with what the published verdicts of other profiles say."""
+    found = list(claims)
+    for name in profiles.PROFILES:
+        if name != profile and (root / "results" / name / "scoreboard.json").exists():
+            found = _beside(found, name, load_claims(root, name))
     return found
 
 
