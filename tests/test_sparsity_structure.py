@@ -39,6 +39,14 @@ def random_choice(sets, seed=2):
     return kept
 
 
+def mask(model, masks):
+    """Zero what the masks remove."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name in masks:
+                p.mul_(masks[name])
+
+
 @pytest.mark.parametrize("family", NETS)
 def test_masked_and_removed_networks_have_equal_logits(family):
     net = NETS[family]
@@ -48,11 +56,8 @@ def test_masked_and_removed_networks_have_equal_logits(family):
     small = removed(model, sets, kept)
     x = torch.rand(7, *SHAPE, generator=torch.Generator().manual_seed(3))
     before = model(x)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if name in masks:
-                p.mul_(masks[name])
-        masked = model(x)
+    mask(model, masks)
+    masked = model(x)
     torch.testing.assert_close(small(x), masked, atol=1e-5, rtol=1e-5)
     assert (before - masked).abs().max() > 0.01
     assert parameters(small) < parameters(model)
@@ -65,11 +70,9 @@ def test_what_a_normalisation_adds_to_a_removed_channel_does_not_matter(family):
     kept = random_choice(sets)
     masks = as_masks(sets, kept, weight_shapes(net, CLASSES, SHAPE))
     x = torch.rand(7, *SHAPE, generator=torch.Generator().manual_seed(3))
+    mask(model, masks)
+    before = model(x)
     with torch.no_grad():
-        for name, p in model.named_parameters():
-            if name in masks:
-                p.mul_(masks[name])
-        before = model(x)
         for c in sets:
             norm = model.get_submodule(c.norm)
             norm.weight[~kept[c.norm]] = 0

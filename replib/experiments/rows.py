@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ COLUMNS = ("paper", "exhibit", "dataset", "architecture", "sparsity_percent", "s
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(ABC):
     """One row of a table of accuracies: what the paper calls it, the run, the attack, and the jobs whose training cost belongs to it too.
 
     What is measured of the run, and where, is for each paper's kind of row to say: its jobs, the numbers that are read from them, and
@@ -43,17 +44,17 @@ class Line:
     costs: Mapping[str, Job] = field(default_factory=dict)
     variant: str = ""
 
+    @abstractmethod
     def jobs(self) -> list[Job]:
         """Everything that the row's numbers are read from."""
-        raise NotImplementedError
 
+    @abstractmethod
     def values(self, reader: Reader, seed: int) -> dict[str, float]:
         """All metrics of a seed, by the names that the papers' numbers have in results/reported. Percent, or as named."""
-        raise NotImplementedError
 
+    @abstractmethod
     def correct(self, reader: Reader, seed: int) -> dict[str, np.ndarray]:
         """Which test images were right, as bools by metric."""
-        raise NotImplementedError
 
     def labels(self) -> dict[str, Any]:
         """The identifying columns of the row."""

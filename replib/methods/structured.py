@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from replib.training.spec import Train, check_checkpoint
 
 
 @dataclass(frozen=True)
-class Structured(Rule):
+class Structured(Rule, ABC):
     """Channels of a trained run, chosen by a subclass. The ticket's density is the share of channels that stay.
 
     Under the masks a network computes what the really smaller one computes (:func:`replib.sparsity.structure.removed`), so every run,
@@ -34,9 +35,9 @@ class Structured(Rule):
     def check(self) -> None:
         check_checkpoint(f"{type(self).__name__}.checkpoint", self.checkpoint)
 
+    @abstractmethod
     def choose(self, scene: Scene, sets: Sequence[Channels], weights: dict[str, Tensor]) -> Kept:
         """Boolean vectors by normalisation: which of its channels stay."""
-        raise NotImplementedError
 
     def draw(self, scene: Scene) -> Masks:
         source = trained(scene.context, scene.context.parent(self.run), self.checkpoint, scene.split)

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from replib.claims.table import NEUTRAL, parse_variant
 from replib.plots.style import look
+from replib.plots.tables import told_apart
 
+PLAIN = str.maketrans("=_;", "  ,")  # a variant in words: "retraining=none" is "retraining none"
 PANELS = {"clean_accuracy": "clean accuracy (%)", "adversarial_accuracy": "adversarial accuracy (%)"}
 ALT = "Line plots of clean and of adversarial accuracy over sparsity, one line a method, with the dense network as a horizontal line."
 CAPTION = "Accuracies over sparsity: lines join means over seeds, small points are seeds; the dash-dotted line is the dense network's mean."
@@ -47,16 +48,11 @@ def _lines(ax: plt.Axes, part: pd.DataFrame) -> None:
         if setting == "Baseline":
             ax.axhline(mine.value.mean(), color=style.colour, linestyle=style.dash, linewidth=1.2, label=style.label)
             continue
-        for n, (words, line) in enumerate(mine.groupby(mine.variant.map(_words), sort=False)):
+        for n, (words, line) in enumerate(mine.groupby(mine.variant.map(told_apart), sort=False)):
             dash = style.dash if n == 0 else ":"
-            label = f"{style.label}, {words}" if words else style.label
+            label = ", ".join(filter(None, (style.label, words.translate(PLAIN))))
             means = line.groupby("sparsity_percent").value.mean()
             ax.plot(means.index, means, dash, marker=style.marker, color=style.colour, label=label, markersize=6, linewidth=1.6)
             if line.seed.nunique() > 1:
                 jitter = dict(zip(sorted(line.seed.unique()), np.linspace(-0.8, 0.8, line.seed.nunique()), strict=True))
                 ax.plot(line.sparsity_percent + line.seed.map(jitter), line.value, ".", color=style.colour, alpha=0.45, markersize=4)
-
-
-def _words(variant: str) -> str:
-    """What tells a variant from others of its setting, without what merely describes it."""
-    return ", ".join(f"{name} {value}".replace("_", " ") for name, value in parse_variant(variant) if name not in NEUTRAL)

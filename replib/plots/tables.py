@@ -168,9 +168,8 @@ def training_costs(frame: pd.DataFrame) -> pd.DataFrame:
     rows = ["dataset", "architecture", "sparsity_percent", "setting", "variant"]
     mean = frame.groupby([*rows, "metric"], sort=False).value.mean().unstack("metric")
     place = ["dataset", "architecture"]
-    out = {
-        f"training, {what} %": _share(mean[f"training_flops{name}_e17"], place) for what, name in (("exact", "_exact"), ("as A counts", ""))
-    }
+    countings = {"exact": "_exact", "as the first paper counts": ""}
+    out = {f"training, {what} %": _share(mean[f"training_flops{name}_e17"], place) for what, name in countings.items()}
     shown = [c for c in rows if frame[c].nunique() > 1]
     return pd.DataFrame(out).reset_index()[[*shown, *out]]
 

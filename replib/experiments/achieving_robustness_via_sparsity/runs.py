@@ -20,7 +20,7 @@ FULL = 240
 
 
 def recipe(p: Profile, where: tuple[str, str]) -> Recipe:
-    """The recipe of a place as this paper trains it: longer, and evaluated with more steps.
+    """The recipe of a place as this paper trains it: for its own number of epochs, evaluated with its own number of steps.
 
     Departs: beyond the paper profile Tiny-ImageNet has the learning rate of the others; with a tenth of it nothing is learned in so few
     steps.
