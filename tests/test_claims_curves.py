@@ -201,8 +201,8 @@ CASES: dict[str, tuple[list[Row], int, float]] = {
     "iwi_cheaper": (of("table_4", "training_flops_exact_e17", Baseline__0=10, Inverse_Weights_Inheritance__80=6), 1, 11),
     "iwi_sparser_is_more_robust": (
         [
-            ("theorem_2", "CIFAR-10", m, 60.0, "", k, v)
-            for m, n in zip(("LUP", "GUP", "NS", "FP"), range(4), strict=True)
+            ("theorem_2", "CIFAR-10", "Baseline", 0.0, f"norm=l2; weight_decay={n}", k, v)
+            for n in range(4)
             for k, v in (("log_norm_product", n), ("adversarial_accuracy", 50.0 - n))
         ],
         1,

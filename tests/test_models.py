@@ -33,11 +33,13 @@ SMALL = [
     (Net("bottleneck_small"), (1, 14, 14)),
     (Net("densenet_small"), (1, 8, 8)),
     (Net("densenet_small"), (1, 14, 14)),
+    (Net("preact_resnet_small", stem_stride=2), (1, 16, 16)),
+    (Net("densenet_small", stem_stride=2), (1, 16, 16)),
     (Net("mlp_small"), (1, 8, 8)),
     (Net("cnn_small"), (1, 8, 8)),
     (Net("cnn_small"), (1, 14, 14)),
 ]
-IDS = [f"{net.arch}-{len(net.depths)}x{net.depths[0]}-{shape[1]}" for net, shape in SMALL]
+IDS = [f"{net.arch}-{len(net.depths)}x{net.depths[0]}-{shape[1]}-{net.stem_stride}" for net, shape in SMALL]
 
 
 def make(net: Net, shape=(3, 32, 32), classes: int = 10, seed: int = 0) -> nn.Module:

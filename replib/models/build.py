@@ -60,7 +60,7 @@ class PreActResNet(nn.Module):
     def __init__(self, net: Net, shapes: dict[str, tuple[int, ...]], normalize: Normalize) -> None:
         super().__init__()
         self.normalize = normalize
-        self.stem = _conv(shapes["stem.weight"])
+        self.stem = _conv(shapes["stem.weight"], net.stem_stride)
         self.stages = nn.Sequential(
             *(
                 nn.Sequential(*(PreActBlock(shapes, f"stages.{s}.{b}", 2 if s and not b else 1) for b in range(depth)))
@@ -184,7 +184,7 @@ class DenseNet(nn.Module):
     def __init__(self, net: Net, shapes: dict[str, tuple[int, ...]], normalize: Normalize) -> None:
         super().__init__()
         self.normalize = normalize
-        self.stem = _conv(shapes["stem.weight"])
+        self.stem = _conv(shapes["stem.weight"], net.stem_stride)
         self.stages = nn.Sequential()
         for s, depth in enumerate(net.depths):
             stage = nn.Sequential()

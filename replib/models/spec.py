@@ -55,6 +55,7 @@ class Net(Spec):
     stages, blocks: number of stages and blocks (VGG: convolutions) in each; None is the architecture's own. Only
         ``_small`` nets take other values of these three.
     scale: multiplies every width, rounded to whole channels ("Small Dense").
+    stem_stride: 2 halves the pictures in the first convolution of a pre-activation ResNet or a DenseNet.
     channels: explicit channel counts that a pruning method decided. VGG: outputs of every convolution; pre-activation
         ResNet: inner channels of every block, whose outputs are tied by the shortcuts. Empty for none.
     """
@@ -64,6 +65,7 @@ class Net(Spec):
     stages: int | None = None
     blocks: int | None = None
     scale: float = 1.0
+    stem_stride: int = 1
     channels: tuple[int, ...] = ()
 
     def check(self) -> None:
@@ -84,6 +86,9 @@ class Net(Spec):
         if arch.family in ("mlp", "cnn") and (self.stages or self.blocks):
             raise SpecError(f"Net.stages and Net.blocks are not defined for {self.arch}; leave them out.")
         within("Net.scale", self.scale, 0, 8, low_open=True)
+        within("Net.stem_stride", self.stem_stride, 1, 2)
+        if self.stem_stride == 2 and arch.family not in ("preact", "dense"):
+            raise SpecError(f"Net.stem_stride is not defined for {self.arch}; leave it out.")
         if self.channels:
             if arch.family not in ("vgg", "preact"):
                 raise SpecError(f"Net.channels is not defined for {self.arch}; use a VGG or a pre-activation ResNet.")
@@ -145,6 +150,7 @@ def map_sizes(net: Net, shape: Sequence[int]) -> list[int]:
     sizes = []
     if net.imagenet_stem:
         side = (side + 3) // 4
+    side = (side + net.stem_stride - 1) // net.stem_stride
     for stage in range(0 if net.family == "mlp" else len(net.depths)):
         if stage:  # pooling rounds down, a strided convolution rounds up
             side = side // 2 if net.family in ("vgg", "cnn", "dense") else (side + 1) // 2

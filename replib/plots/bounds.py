@@ -1,10 +1,13 @@
-"""Theorem 2 drawn: what bounds what, over sparsity."""
+"""Theorem 2 of B drawn: what bounds what, over sparsity, and how the norms go with robustness."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+
+from replib.claims.table import parse_variant
+from replib.experiments.places import CIFAR10
 
 ALT = (
     "Line plots over sparsity for two norms: above, the product of layer norms, the bound and the measured Lipschitz constant on a "
@@ -22,13 +25,23 @@ UPPER = {
 }
 LOWER = {"attacked_radius": ("attacked", "#0072b2", "o", "-"), "certified_radius": ("certified", "#d55e00", "s", "-")}
 NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
+MARKS = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"))
+NORMS_ALT = (
+    "Adversarial accuracy against the logarithm of the product of layer norms, one line a data set, for perceptrons of one structure that "
+    "differ in weight decay; one panel for each of two norms."
+)
+NORMS_CAPTION = (
+    "Dense perceptrons of one structure that were trained with different weight decay. Lines join means over seeds in the order of weight "
+    "decay, small points are seeds. The claim says that lines fall to the right."
+)
 
 
 def theorem(frame: pd.DataFrame) -> Figure:
     """Columns are norms; logarithms above, radii in units of 1/255 below, both on logarithmic axes."""
     figure, axes = plt.subplots(2, len(NORMS), figsize=(9.4, 5.8), sharex=True, layout="constrained")
+    ladder = frame[(frame.dataset == CIFAR10[0]) & frame.variant.map(lambda v: dict(parse_variant(v)).get("weight_decay", "1") == "1")]
     for column, (norm, name) in zip(axes.T, NORMS.items(), strict=True):
-        mine = frame[frame.variant == f"norm={norm}"]
+        mine = ladder[ladder.variant.map(lambda v: dict(parse_variant(v))["norm"]) == norm]
         for ax, drawn in zip(column, (UPPER, LOWER), strict=True):
             for metric, (label, colour, marker, dash) in drawn.items():
                 part = mine[mine.metric == metric]
@@ -37,7 +50,7 @@ def theorem(frame: pd.DataFrame) -> Figure:
                 ax.plot(means.index, means, dash, marker=marker, color=colour, label=label)
                 ax.plot(part.sparsity_percent, values, ".", color=colour, alpha=0.4, markersize=4)
             ax.set_yscale("log")
-        column[0].set_title(f"p = {name}", fontsize=10)
+        column[0].set_title(name, fontsize=10)
         column[1].set_xlabel("sparsity (%)")
     axes[0, 0].set_ylabel("Lipschitz constant")
     axes[1, 0].set_ylabel("radius (1/255)")
@@ -46,13 +59,38 @@ def theorem(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+def norms(frame: pd.DataFrame) -> Figure:
+    """Adversarial accuracy against the product of layer norms, for dense perceptrons that differ in weight decay; columns are norms."""
+    figure, axes = plt.subplots(1, len(NORMS), figsize=(9.4, 3.6), sharey=True, layout="constrained")
+    dense = by_row(frame[frame.setting == "Baseline"])
+    for ax, (norm, name) in zip(axes, NORMS.items(), strict=True):
+        for (dataset, mine), (colour, marker) in zip(dense[dense.norm == norm].groupby("dataset", sort=False), MARKS, strict=False):
+            means = mine.groupby("weight_decay")[["log_norm_product", "adversarial_accuracy"]].mean()
+            ax.plot(means.log_norm_product, means.adversarial_accuracy, "-", marker=marker, color=colour, label=f"stand-in of {dataset}")
+            ax.plot(mine.log_norm_product, mine.adversarial_accuracy, ".", color=colour, alpha=0.4, markersize=4)
+        ax.set(title=name, xlabel="log₁₀ of the product of layer norms")
+    axes[0].set_ylabel("adversarial accuracy (%)")
+    axes[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return figure
+
+
+def by_row(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line a network, norm and seed, its metrics as columns, its norm and (of dense networks) weight decay beside them."""
+    words = frame.variant.map(lambda v: dict(parse_variant(v)))
+    told = frame.assign(norm=words.map(lambda w: w["norm"]), weight_decay=words.map(lambda w: float(w.get("weight_decay", 1))))
+    keys = ["dataset", "sparsity_percent", "norm", "weight_decay", "seed"]
+    return told.pivot_table(index=keys, columns="metric", values="value", sort=False, dropna=False).dropna(how="all").reset_index()
+
+
 def numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """One line a norm and sparsity: means over seeds of everything that was computed."""
-    table = frame.assign(norm=frame.variant.str.removeprefix("norm=").map(NORMS))
-    wide = table.groupby(["norm", "sparsity_percent", "metric"], sort=False).value.mean().unstack("metric")
+    """One line a network and norm: means over seeds of everything that was computed."""
+    rows = by_row(frame)
     names = {
         "adversarial_accuracy": "adversarial accuracy, %", "log_norm_product": "log of norm product", "log_bound": "log of bound",
         "log_measured": "log of measured", "certified_radius": "certified radius", "attacked_radius": "attacked radius",
         "violations": "violations",
     }  # fmt: skip
-    return wide.reindex(columns=list(names)).rename(columns=names).reset_index().rename(columns={"sparsity_percent": "sparsity, %"})
+    keys = ["dataset", "norm", "sparsity_percent", "weight_decay"]
+    means = rows.groupby(keys, sort=False, dropna=False)[list(names)].mean().reset_index().assign(norm=lambda t: t.norm.map(NORMS))
+    titles = {"dataset": "stand-in of", "sparsity_percent": "sparsity, %", "weight_decay": "weight decay, times"}
+    return means.rename(columns=names | titles)

@@ -26,8 +26,10 @@ def recipe(p: Profile, where: tuple[str, str]) -> Recipe:
     steps.
     """
     r = p.recipe(*where)
-    lr = r.lr * p.pruning.tiny_lr if where[0] == TINY[0] else r.lr
-    own = {"epochs": max(3, round(p.pruning.epochs * r.epochs)), "test_steps": p.pruning.steps, "lr": lr}
+    epochs = p.pruning.epochs * p.pruning.longer.get(where, 1) * r.epochs
+    own = {"epochs": max(3, round(epochs)), "test_steps": p.pruning.steps}
+    if where[0] == TINY[0]:
+        own |= {"lr": r.lr * p.pruning.tiny_lr, "net": replace(r.net, stem_stride=p.pruning.tiny_stride)}
     return replace(r, **{name: value for name, value in own.items() if name not in dict(p.changes)})  # what was asked for stays
 
 
