@@ -57,6 +57,7 @@ def test_costs_are_shares_of_the_dense_network_of_the_same_data_set():
     found = tables.costs(frame, pd.DataFrame())
     assert found["training, exact %"].tolist() == [100, 25, 100, 25]
     assert found.dataset.tolist() == ["CIFAR-10", "CIFAR-10", "CIFAR-100", "CIFAR-100"]
+    assert tables.training_costs(frame)["training operations, %"].tolist() == [100, 25, 100, 25]
 
 
 @pytest.mark.parametrize(

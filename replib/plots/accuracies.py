@@ -49,8 +49,7 @@ def costs(r: Results) -> tuple[Any, ...]:
 
 
 def training_costs(r: Results) -> tuple[Any, ...]:
-    """Training operations of every row, searches included, as a share of the dense one's of the same place, by exact counting and the
-    paper's, and the data."""
+    """Training operations of every row, searches included, as a share of the dense one's of the same place, and the data."""
     table = tables.training_costs(r.frame)
     return tables.html(table), save(r, table=table, name="costs")
 

@@ -164,14 +164,13 @@ def costs(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_costs(frame: pd.DataFrame) -> pd.DataFrame:
-    """One line a row: operations of training as a percentage of the dense row's of its place, by both accountings."""
+    """One line a row: operations of training, counted exactly, as a percentage of the dense row's of its place."""
     rows = ["dataset", "architecture", "sparsity_percent", "setting", "variant"]
     mean = frame.groupby([*rows, "metric"], sort=False).value.mean().unstack("metric")
     place = ["dataset", "architecture"]
-    countings = {"exact": "_exact", "as the first paper counts": ""}
-    out = {f"training, {what} %": _share(mean[f"training_flops{name}_e17"], place) for what, name in countings.items()}
+    cost = _share(mean["training_flops_exact_e17"], place).rename("training operations, %").reset_index()
     shown = [c for c in rows if frame[c].nunique() > 1]
-    return pd.DataFrame(out).reset_index()[[*shown, *out]]
+    return cost[[*shown, "training operations, %"]]
 
 
 def _share(values: pd.Series, place: list[str]) -> pd.Series:

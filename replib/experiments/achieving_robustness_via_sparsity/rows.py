@@ -70,9 +70,8 @@ class Network(Line):
             "train_seconds": spent["wall_seconds"],
             "peak_memory_mib": spent["peak_memory_bytes"] / 2**20,
         }
-        for accounting, name in (("paper", ""), ("exact", "_exact")):
-            paid = [task(job, seed) for job in (self.run, *self.costs.values())]
-            found[f"training_flops{name}_e17"] = sum(training_cost(reader, p, accounting) for p in paid) / 1e17
+        paid = [task(job, seed) for job in (self.run, *self.costs.values())]
+        found["training_flops_exact_e17"] = sum(training_cost(reader, p, "exact") for p in paid) / 1e17
         if self.distortion:
             bound = reader.results(task(self.distortion, seed))
             found |= {"distortion_bound": _number(bound["mean"]), "distortion_censored_share": _number(bound["censored_share"])}
