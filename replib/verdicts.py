@@ -84,7 +84,7 @@ def records(profile: str, root: Path, *, published_only: bool = False, exhibit: 
     found = both.published if published_only else both
     only = EXHIBITS if exhibit is None else _concerned(exhibit)
     results = frames(p, found, only)
-    judged = verdicts(list(results.values()), images=_images(p, found, results), clusters=_clusters(p), scope=p.scope)
+    judged = verdicts(list(results.values()), images=_images(p, found, results), clusters=_clusters(p), scope=p.scope, seeds=p.flagship)
     return [r for r in judged if exhibit is None or exhibit in r["exhibits"]]
 
 

@@ -81,6 +81,17 @@ def test_contradiction_is_corrected_for_the_choice_of_condition() -> None:
     assert e.p_contradicted == pytest.approx(min(1.0, 10 * min(alone)))
 
 
+def test_a_scale_that_declared_fewer_seeds_decides_with_these() -> None:
+    frame = results(3, noise=0.01)
+
+    def found(**kw: object) -> dict:
+        return next(r for r in verdicts(frame, **kw) if r["claim_id"] == "swt_rb_gap_80_90")
+
+    assert "interim: 3 of 20" in found()["sentence"]
+    assert (found(seeds=3)["outcome"], found(seeds=3)["n"], found(seeds=3)["seeds_declared"]) == ("supported", 3, 3)
+    assert "interim: 3 of 5" in found(seeds=5)["sentence"]
+
+
 def test_interim_is_never_decided() -> None:
     for seeds in (1, 19):
         found = verdict("swt_rb_gap_80_90", results(seeds, noise=0.01))

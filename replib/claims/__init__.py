@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,15 @@ def verdicts(
     images: Mapping[tuple, np.ndarray] | None = None,
     clusters: Mapping[str, np.ndarray] | None = None,
     scope: str = "stand-in",
+    seeds: int | None = None,
 ) -> list[dict[str, Any]]:
     """One record per claim, printed verdict included.
 
     `frames`: tidy rows with the columns of :data:`replib.claims.table.COLUMNS`, one or many frames; a column
     ``scope`` overrides `scope` row by row, and a claim gets the weakest scope of the rows it reads. `images`:
     {(setting, sparsity, metric): (seeds, images) booleans}, the key optionally preceded by exhibit, data set,
-    network and variant; clusters: {dataset: (images,) source of each image}. Raises :class:`replib.spec.SpecError` for
+    network and variant; clusters: {dataset: (images,) source of each image}; seeds: the most that were declared at this scale,
+    where a claim would wait for more. Raises :class:`replib.spec.SpecError` for
     unknown papers, scopes and misspelt settings.
     """
     if frames is not None and not isinstance(frames, pd.DataFrame):
@@ -131,4 +134,5 @@ def verdicts(
         absent = [c for c in COLUMNS if c not in frames.columns]
         if absent:
             raise ReplibError(f"results lack the columns {', '.join(absent)}; give tidy frames with {', '.join(COLUMNS)}.")
-    return [v.record() for v in judge_all(load_claims(), frames, _printed(), images, clusters, scope)]
+    claims = [replace(c, seeds_declared=min(c.seeds_declared, seeds or c.seeds_declared)) for c in load_claims()]
+    return [v.record() for v in judge_all(claims, frames, _printed(), images, clusters, scope)]

@@ -29,7 +29,8 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Profile:
-    """A scale. `flagship` and `ordering` are the numbers of seeds declared before any evidence was made."""
+    """A scale. `flagship` and `ordering` are the numbers of seeds declared before any evidence was made; a claim that asks for more
+    is decided with `flagship`."""
 
     name: str
     recipes: Mapping[tuple[str, str], Recipe]
