@@ -19,7 +19,8 @@ import pandas as pd
 
 from replib.analysis.evaluation import Evaluate
 from replib.data import Data
-from replib.experiments.places import CIFAR10, CIFAR100, TINY, VGG10, VGG100, WIDE
+from replib.experiments.achieving_robustness_via_sparsity.runs import recipe as pruning_recipe
+from replib.experiments.places import CIFAR10, CIFAR100, DENSE10, DENSE_TINY, TINY, VGG10, VGG100, WIDE
 from replib.experiments.profiles import LAPTOP, WORKSTATION, Recipe
 from replib.experiments.runner import run
 from replib.experiments.sparsity_winning_twice.runs import search, ticket
@@ -114,6 +115,17 @@ GRID: dict[str, dict[str, Recipe]] = {
         {"eps": 0.05, "epochs": 10, "batch": 40} | PGD5,
         {"eps": 0.02, "epochs": 8, "batch": 20},
         {"eps": 0.02, "epochs": 14, "batch": 20},
+    ),
+    "CIFAR-100, VGG-16, longer runs": varied(
+        LAPTOP.recipe(*VGG100),
+        {"epochs": 12, "weight_decay": 1e-3, "lr": 0.1},
+        {"epochs": 12, "weight_decay": 1e-3},
+        {"epochs": 18},
+    ),
+    "CIFAR-10, DenseNet-BC": varied(LAPTOP.recipe(*DENSE10), {"epochs": 16}, {"epochs": 24}),
+    "Tiny-ImageNet, ResNet-18, halved pictures": varied(pruning_recipe(LAPTOP, TINY), {"epochs": 10}, {"epochs": 14}),
+    "Tiny-ImageNet, DenseNet-121, halved pictures": varied(
+        pruning_recipe(LAPTOP, DENSE_TINY), {"weight_decay": 5e-3}, {"weight_decay": 1e-3}
     ),
     "CIFAR-10 photographs, ResNet-18": varied(
         WORKSTATION.recipe(*CIFAR10),
