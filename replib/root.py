@@ -36,11 +36,14 @@ def printed_exhibits(root: Path) -> dict[str, dict[str, str]]:
 
 
 _A, _B, _D = "sparsity_winning_twice", "achieving_robustness_via_sparsity", "adversarial_winning_tickets"
+TOGETHER = "together"
+"""Where an exhibit belongs that reads the four papers together."""
 OUR_EXHIBITS = (
     (_A, "Section A4.3", "ours", "Fast and free adversarial training combined with Flying Bird+, accuracy against cost."),
     (_A, "Equal density", "ours", "Every method of Table 1 at the density that Flying Bird+ ends with, and shuffled twins."),
     (_B, "Theorem 2", "theorem", "The product of layer norms bounds the local Lipschitz constant of a network."),
     (_D, "Theorem 2", "theorem", "Networks with close mixed tangent kernels stay close under adversarial training."),
+    (TOGETHER, "Arena", "ours", "Every mask source of the four papers under one recipe at one final density, and shuffled twins."),
 )
 """Pages that no table or figure of a paper has: paper, name, kind, what it shows."""
 

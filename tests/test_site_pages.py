@@ -177,13 +177,14 @@ def test_negative_zero_is_zero():
 
 
 def test_contents_follow_the_paper_and_list_each_page_once():
-    built = ["sparsity_winning_twice/figure_1", "sparsity_winning_twice/table_1", "adversarial_winning_tickets/table_1"]
+    built = ["sparsity_winning_twice/figure_1", "sparsity_winning_twice/table_1", "adversarial_winning_tickets/table_1", "together/arena"]
     toc = pages.contents(built, ["spec"], ["run_one_exhibit"], ["masks"])
     files = []
     for part in toc["parts"]:
         for chapter in part["chapters"]:
             files += [chapter["file"], *(s["file"] for s in chapter.get("sections", []))]
     assert len(files) == len(set(files))
+    assert {f"notebooks/{e}" for e in built} <= set(files)
     first = toc["parts"][0]["chapters"][0]
     assert [s["title"] for s in first["sections"]] == ["Figure 1", "Table 1"]
 

@@ -23,7 +23,7 @@ import yaml
 from replib.claims import verdicts
 from replib.data.roles import ROLES
 from replib.experiments import profiles
-from replib.root import our_exhibits, printed_exhibits
+from replib.root import TOGETHER, our_exhibits, printed_exhibits
 from replib.site import pages, source
 from replib.spec import ReplibError, choose
 
@@ -130,7 +130,7 @@ def config(root: Path, profile: str) -> dict[str, Any]:
 def exhibit_rows(root: Path) -> list[dict[str, str]]:
     """The papers' tables and figures and the pages of our own, paper by paper, with their ``id``."""
     rows = [{**row, "id": id} for id, row in (printed_exhibits(root) | our_exhibits()).items()]
-    order = [p.name for p in pages.PAPERS]
+    order = [*(p.name for p in pages.PAPERS), TOGETHER]
     return sorted(rows, key=lambda row: order.index(row["paper"]))
 
 
@@ -284,6 +284,8 @@ def _generate(folder: Path, root: Path, profile: str, known: Rows, claims: Rows,
         rows = [row for row in known if row["paper"] == paper.name]
         _write(fragments / f"claims_{paper.name}.md", pages.claims_list(mine))
         _write(fragments / f"exhibits_{paper.name}.md", pages.exhibit_list(rows, mine, built))
+    ours = [row for row in known if row["paper"] == TOGETHER]
+    _write(fragments / f"exhibits_{TOGETHER}.md", pages.exhibit_list(ours, [], built))
     errata = root / "results/reported/errata.csv"
     _write(fragments / "register.md", pages.register(read_csv(folder / "register.csv")))
     _write(fragments / "departures.md", pages.departures(source.departures(root / "replib")))

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replib.root import our_exhibits
+from replib.root import TOGETHER, our_exhibits
 from replib.spec import ReplibError
 
 Record = Mapping[str, Any]
@@ -487,6 +487,12 @@ def errata(rows: Sequence[Record]) -> str:
 # ---------------------------------------------------------------- table of contents
 
 
+def _sections(paper: str, built: Collection[str]) -> dict[str, Any]:
+    """The pages of exhibits below a chapter, if there are any."""
+    pages = [{"file": f"notebooks/{e}", "title": exhibit_name(e)} for e in built if e.split("/")[0] == paper]
+    return {"sections": pages} if pages else {}
+
+
 def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
     """The table of contents in jupyter-book's format: parts in reading order; exhibits under their paper, in the
     paper's order.
@@ -494,11 +500,9 @@ def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], m
     parts: list[dict[str, Any]] = []
     for paper in PAPERS:
         chapter: dict[str, Any] = {"file": f"papers/{paper.name}", "title": "The paper and its claims"}
-        pages = [{"file": f"notebooks/{e}", "title": exhibit_name(e)} for e in built if e.split("/")[0] == paper.name]
-        if pages:
-            chapter["sections"] = pages
-        parts.append({"caption": paper.title, "chapters": [chapter]})
-    results = [{"file": name} for name in ("scoreboard", "together", "threats", "benchmarks", "status")]
+        parts.append({"caption": paper.title, "chapters": [chapter | _sections(paper.name, built)]})
+    results: list[dict[str, Any]] = [{"file": name} for name in ("scoreboard", TOGETHER, "threats", "benchmarks", "status")]
+    results[1] |= _sections(TOGETHER, built)
     parts.append({"caption": "Results", "chapters": results})
     parts.append({"caption": "Methods", "chapters": [{"file": f"methods/{m}"} for m in methods]})
     said = ["register", "departures", "errata", "data_and_nets"]
