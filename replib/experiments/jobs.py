@@ -18,6 +18,7 @@ from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_lan
 from replib.analysis.similarity import Similarity, run_similarity
 from replib.analysis.trajectory import Trajectory, run_trajectory
 from replib.analysis.weights import Weights, run_weights
+from replib.methods.mask_search import MaskSearch, run_mask_search
 from replib.methods.tickets import Ticket, run_ticket
 from replib.spec import Job, ReplibError, Task, parents
 from replib.store import Store
@@ -31,6 +32,7 @@ from replib.training.spec import Train
 RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Train: run_train,
     Ticket: run_ticket,
+    MaskSearch: run_mask_search,
     Evaluate: run_evaluate,
     Distortion: run_distortion,
     Landscape: run_landscape,

@@ -274,6 +274,17 @@ def build(
     return model
 
 
+@torch.no_grad()
+def glorot_(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """`model` with weights of convolutions and linear layers drawn anew, N(0, 2 / (fan-in + fan-out)), and their biases N(0, 0.01²)."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_normal_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.normal_(module.bias, 0.0, 0.01, generator=generator)
+    return model
+
+
 def prunable(model: nn.Module, scope: str = "all") -> dict[str, nn.Parameter]:
     """Weights that a pruning method may remove, by parameter name, in forward order.
 

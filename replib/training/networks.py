@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from replib.data.load import Split, load
-from replib.models.build import build
+from replib.models.build import build, glorot_
 from replib.sparsity.masks import Masks, unpack
 from replib.spec import ReplibError, Task
 from replib.store import Store
@@ -30,10 +30,11 @@ def placed(net: nn.Module, device: str) -> nn.Module:
     return net.to(device) if device == "cpu" else net.to(device, memory_format=torch.channels_last)
 
 
-def fresh(job: Train, split: Split, seed: int, draw: int = 0) -> nn.Module:
+def fresh(job: Train, split: Split, seed: int, init: Fresh = Fresh()) -> nn.Module:  # noqa: B008 - a frozen spec
     """The network of `job` with the initial weights of `seed`; the same for every method with that seed."""
-    purpose = "init" if draw == 0 else f"init/{draw}"
-    return build(job.net, classes=split.classes, shape=split.shape, mean=split.mean, std=split.std, generator=generator(seed, purpose))
+    rng = generator(seed, "init" if init.draw == 0 else f"init/{init.draw}")
+    net = build(job.net, classes=split.classes, shape=split.shape, mean=split.mean, std=split.std, generator=rng)
+    return glorot_(net, rng) if init.scheme == "glorot" else net
 
 
 def narrowed(store: Store, task: Task) -> Train:
@@ -77,7 +78,7 @@ def ticket_masks(store: Store, task: Task, net: nn.Module) -> Masks:
 def initial(context: Context, job: Train, init: Init, split: Split) -> nn.Module:
     """The network that a run starts from (B Algorithm 2 for :class:`Compose`)."""
     if isinstance(init, Fresh):
-        return fresh(job, split, context.task.seed, init.draw)
+        return fresh(job, split, context.task.seed, init)
     if isinstance(init, FromRun):
         net = fresh(job, split, context.task.seed)
         parent = context.parent(init.run)

@@ -225,10 +225,12 @@ class Init(Spec):
 class Fresh(Init):
     """PyTorch's default draw from the seed's own stream: every method of one seed starts from the same weights.
 
-    `draw` other than 0 gives an independent re-initialisation (the "-rand" twins of B).
+    `draw` other than 0 gives an independent re-initialisation (the "-rand" twins of B). `scheme` "glorot" draws weights from the normal law
+    of Glorot and Bengio (2010) and biases from one of standard deviation 0.01, as the code of neural tangent transfer does.
     """
 
     draw: int = 0
+    scheme: Literal["default", "glorot"] = "default"
 
     def check(self) -> None:
         within("Fresh.draw", self.draw, 0)
