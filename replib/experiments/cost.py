@@ -6,6 +6,7 @@ import math
 
 from replib.analysis.evaluation import Evaluate
 from replib.attacks import AutoAttack
+from replib.methods import AWT, MaskSearch
 from replib.methods.tickets import SNIP, GraSP, SynFlow, Ticket
 from replib.models import weight_shapes
 from replib.spec import Task, choose, unpinned
@@ -17,7 +18,7 @@ SPEED = {"cpu": 1.2e10, "cuda": 3e13}
 """Achieved operations a second: one processor core on the small nets, one data-centre GPU on ResNet-18. Estimates, never results."""
 
 
-def forward_flops(run: Train | Ticket) -> float:
+def forward_flops(run: Train | Ticket | MaskSearch) -> float:
     """Dense forward pass of one image."""
     from replib.experiments.rows import layers
     from replib.sparsity.flops import inference_flops
@@ -57,6 +58,18 @@ def _scoring(job: Ticket) -> float:
     return images * PASSES.get(type(job.rule), 0) * forward + ranked
 
 
+def _searching(job: MaskSearch) -> float:
+    """Arithmetic of a mask search: of both networks the attack and the gradients of every output, and the products of these by pairs of
+    images, which are computed once for the teacher and, with the backward pass, three times for the student."""
+    goal, classes, images = job.goal, job.data.role.classes, job.epochs * job.steps_an_epoch() * job.batch
+    if not isinstance(goal, AWT):
+        return 3 * images * forward_flops(job)
+    shapes = weight_shapes(job.net, classes, job.data.shape).values()
+    a_pair = 2 * sum(math.prod(s) + classes**2 * (s[0] if len(s) == 2 else math.prod(s)) for s in shapes)
+    partners = 1 / classes if goal.entries == "diagonal" else job.batch / 4 if goal.kernel == "halves" else job.batch
+    return images * (4 * partners * a_pair + (6 + 2 * attack_passes(goal.attack) + 8 * classes) * forward_flops(job))
+
+
 def operations(t: Task) -> float:
     """Arithmetic of a task: an upper bound where the end is not known beforehand (ticket searches, plateau schedules)."""
     job = t.job
@@ -68,6 +81,8 @@ def operations(t: Task) -> float:
         return per_epoch * job.epochs * forward_flops(job)
     if isinstance(job, Ticket):
         return _scoring(job)
+    if isinstance(job, MaskSearch):
+        return _searching(job)
     if isinstance(job, Evaluate):
         return _evaluating(job)
     return job.passes() * forward_flops(unpinned(job.run)) if hasattr(job, "passes") else 1e9

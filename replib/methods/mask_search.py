@@ -60,7 +60,7 @@ class Search:
     def largest(self) -> Masks:
         """The masks of the largest weights at the job's density, unmasked weights included: layer by layer, or over all."""
         magnitudes = {n: w.detach().abs() for n, w in self.weights.items()}
-        if self.job.scope == "network":
+        if self.job.across == "network":
             return global_top(magnitudes, self.job.density)
         return layerwise_top(magnitudes, quotas("uniform", {n: tuple(w.shape) for n, w in self.weights.items()}, self.job.density))
 
@@ -76,7 +76,6 @@ class Goal(Spec, ABC):
     straight_through: ClassVar[bool] = False  # whether pruned weights get the gradient of the effective weight
     attack: ClassVar[PGD | None] = None  # of the images that distances are measured on
     entries: ClassVar[Entries] = "all"  # of the kernel, in distances
-    jacobian: ClassVar[Literal["masked", "full"]] = "masked"
 
     def begin(self, s: Search) -> Masks:
         """The first mask."""
@@ -104,11 +103,11 @@ class MaskSearch(Job):
 
     Every `every` steps, and before the first and after the last, a row of metrics.csv says how far the student is from the teacher on the
     first `held_out` validation images, in the terms of D's equation 13 (γ apart): ``target_distance`` is |Δf|² / N and
-    ``kernel_distance`` |ΔΘ|² / N², over K and K² times their means; ``train_sa`` and ``test_sa`` are accuracies of the masked student on
-    the first `images` of each, ``churn`` is the share of mask entries that changed since the row before. Images of a batch that is not
-    full are left out. `block` images a side are in one block of the kernel.
+    ``kernel_distance`` |ΔΘ|² / N², which are K and K² times their means, of a diagonal K / N times its mean. ``train_sa`` and ``test_sa``
+    are accuracies of the masked student on the first `images` of each, ``churn`` is the share of mask entries that changed since the row
+    before. Images of a batch that is not full are left out. `block` images a side are in one block of the kernel.
 
-    Departs: D does not say whether the largest weights are taken layer by layer or over the network (`scope`); layers, as in the code of
+    Departs: D does not say whether the largest weights are taken layer by layer or over the network (`across`); layers, as in the code of
     the method that it extends.
     Departs: inputs are pixels in [0, 1], without augmentation; the method that D extends standardises them, but attacks need the box.
     """
@@ -123,7 +122,7 @@ class MaskSearch(Job):
     batch: int = 64
     lr: float = 5e-4
     init: Fresh = field(default_factory=Fresh)
-    scope: Literal["layer", "network"] = "layer"
+    across: Literal["layer", "network"] = "layer"
     every: int = 100
     held_out: int = 64
     images: int = 500
@@ -143,20 +142,23 @@ class MaskSearch(Job):
         return f"{type(self.goal).__name__} mask search at {100 * (1 - self.density):g} %"
 
 
-def squared_kernel_difference(s: Search, x: Tensor, xt: Tensor, xs: Tensor, *, backward: bool) -> float:
+def squared_kernel_difference(
+    s: Search, x: Tensor, xt: Tensor, xs: Tensor, *, entries: Entries = "all", masked: bool = True, backward: bool = False
+) -> float:
     """|Θ(X, X̃_0) - Θˢ(X, X̃ˢ)|² over the kept entries, summed block by block; `backward` adds each block's gradient to ``.grad``.
 
-    Rows are the clean images `x`; columns are the teacher's adversarial images `xt` and the student's `xs`.
+    Rows are the clean images `x`; columns are the teacher's adversarial images `xt` and the student's `xs`. `masked` is whether the
+    student's kernel leaves out the gradients of pruned weights.
     """
-    goal, total = s.job.goal, 0.0
-    masks = s.masks if goal.jacobian == "masked" else None
-    columns = list(zip(xt.split(s.job.block), xs.split(s.job.block), strict=True))
-    for i, rows in enumerate(x.split(s.job.block)):
-        for xt_part, xs_part in columns[i : i + 1] if goal.entries == "diagonal" else columns:
+    total, block = 0.0, s.job.block
+    columns = list(zip(xt.split(block), xs.split(block), strict=True))
+    for i, rows in enumerate(x.split(block)):
+        for xt_part, xs_part in columns[i : i + 1] if entries == "diagonal" else columns:
             with torch.no_grad():
-                wanted = tangent_kernel(s.teacher, rows, xt_part, entries=goal.entries)
+                wanted = tangent_kernel(s.teacher, rows, xt_part, entries=entries)
             with torch.set_grad_enabled(backward):
-                found = tangent_kernel(s.student, rows, xs_part, parameters=s.effective(), masks=masks, entries=goal.entries)
+                masks = s.masks if masked else None
+                found = tangent_kernel(s.student, rows, xs_part, parameters=s.effective(), masks=masks, entries=entries)
                 part = (found - wanted).square().sum()
             if backward:
                 part.backward()
@@ -166,13 +168,14 @@ def squared_kernel_difference(s: Search, x: Tensor, xt: Tensor, xs: Tensor, *, b
 
 def distances(s: Search) -> dict[str, float]:
     """Kernel and target distance on held-out images, with attacks drawn anew from one fixed stream (D, equation 13 without γ)."""
-    val = s.split.val
+    val, goal = s.split.val, s.job.goal
     x, y = to_float(val.x[: s.job.held_out]), val.y[: s.job.held_out]
     s.student.eval()
-    xt, xs = (attacked(net, x, y, s.job.goal.attack, s.random("held out")) for net in (s.teacher, s.model))
+    xt, xs = (attacked(net, x, y, goal.attack, s.random("held out")) for net in (s.teacher, s.model))
     with torch.no_grad():
         target = (s.teacher(xt) - s.model(xs)).square().sum().item() / len(x)
-    return {"kernel_distance": squared_kernel_difference(s, x, xt, xs, backward=False) / len(x) ** 2, "target_distance": target}
+    kernel = squared_kernel_difference(s, x, xt, xs, entries=goal.entries) / len(x) ** 2
+    return {"kernel_distance": kernel, "target_distance": target}
 
 
 def attacked(net: nn.Module, x: Tensor, y: Tensor, attack: PGD | None, rng: torch.Generator) -> Tensor:

@@ -21,9 +21,9 @@ class Surgery(Goal):
 
     At a surgery an active weight of a layer is cut where |w| is at most (1 - `margin`) times the layer's threshold, a pruned one is
     spliced in where it exceeds (1 + `margin`) times that, and in between nothing changes. Surgeries happen after step i with probability
-    (1 + `slowing` i)^-`power`, while less than the share `until` of the search is done. The threshold is the quantile of |w| that leaves
-    the density; with `c` the mean plus c standard deviations of |w| of the initial weights, as published. The search ends with exactly the
-    largest weights at the density.
+    (1 + `slowing` i)^-`power`, while less than the share `until` of the search is done. The threshold is the largest |w| that the density
+    leaves out; with `c` it is the mean plus c standard deviations of |w| of the initial weights, as published. The search ends with exactly
+    the largest weights at the density.
 
     Departs: the published rule has no density; a quantile steers to one, which D's "pruning rate of 0.02" must be.
     Departs: biases are not pruned, as in the methods that it is compared with.
@@ -69,18 +69,13 @@ class Surgery(Goal):
     def _thresholds(self, s: Search) -> dict[str, Tensor]:
         if self.c is not None:
             return s.memory["thresholds"]
-        return {n: _quantile(w.detach().abs().flatten(), s.job.density) for n, w in s.weights.items()}
+        kept = s.largest()
+        return {n: torch.where(kept[n], 0.0, w.detach().abs()).max() for n, w in s.weights.items()}
 
 
 def _published(magnitudes: Tensor, c: float) -> Tensor:
     there = magnitudes[magnitudes > 0]
     return (there.mean() + c * there.std()).clamp(min=0)
-
-
-def _quantile(magnitudes: Tensor, density: float) -> Tensor:
-    """The largest of the magnitudes that `density` leaves out; 0 where it leaves out none."""
-    out = len(magnitudes) - round(density * len(magnitudes))
-    return magnitudes.kthvalue(out).values if out else magnitudes.new_zeros(())
 
 
 def operate(weights: dict[str, Tensor], masks: Masks, thresholds: dict[str, Tensor], margin: float) -> Masks:

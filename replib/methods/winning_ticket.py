@@ -72,7 +72,7 @@ class AWT(Goal):
         if self.first == "magnitude":
             return s.largest()
         shapes, rng = {n: tuple(w.shape) for n, w in s.weights.items()}, s.random("first mask")
-        if s.job.scope == "network":
+        if s.job.across == "network":
             drawn = global_random(shapes, s.job.density, rng)
         else:
             drawn = random_masks(shapes, quotas("uniform", shapes, s.job.density), rng)
@@ -109,7 +109,7 @@ class AWT(Goal):
         if self.kernel == "halves":
             half = len(x) // 2
             x, xt, xs = x[:half], xt[half : 2 * half], xs[half : 2 * half]
-        total = squared_kernel_difference(s, x, xt, xs, backward=True)
+        total = squared_kernel_difference(s, x, xt, xs, entries=self.entries, masked=self.jacobian == "masked", backward=True)
         n, k = len(x), s.split.classes
         if self.loss == "cross_entropy":
             value = self.kernel_weight * total**0.5 / n**2

@@ -58,7 +58,8 @@ def tangent_kernel(
     if entries == "diagonal" and len(x) != len(y):
         raise ReplibError(f"The diagonal pairs images one by one but there are {len(x)} and {len(y)}; give as many of one as of the other.")
     parameters = dict(net.named_parameters()) if parameters is None else dict(parameters)
-    return _WAYS[how](net, parameters, dict(masks or {}), x, y, entries, limit)
+    masks = {n: m for n, m in (masks or {}).items() if not m.all()}  # a layer that is whole factorises
+    return _WAYS[how](net, parameters, masks, x, y, entries, limit)
 
 
 # ---- all of J -----------------------------------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ def _single(net: nn.Module) -> Callable[[Parameters, Tensor], Tensor]:
 
 def _by_jacobian(net: nn.Module, parameters: Parameters, masks: Parameters, x: Tensor, y: Tensor, entries: Entries, limit: float) -> Tensor:
     outputs, count = _outputs(net, parameters, x), sum(p.numel() for p in parameters.values())
-    _refuse(lambda n, m: x.element_size() * outputs * ((2 if x is y else 3) * n + m) * count, len(x), len(y), limit)
+    _refuse(lambda n, m: x.element_size() * outputs * (2 * n + m) * count, len(x), len(y), limit)
     rows = jacobian(net, parameters, x)
     columns = rows if x is y else jacobian(net, parameters, y)
     found: Tensor | float = 0.0
@@ -114,7 +115,7 @@ def _outputs(net: nn.Module, parameters: Parameters, x: Tensor) -> int:
 
 # ---- layer by layer -----------------------------------------------------------------------------------------------------------------
 Traced = dict[str, tuple[nn.Module, Tensor, Tensor]]
-"""By layer: the module, its input (N, ...) and the gradient of every output by what it computes, (N, K, ...)."""
+"""By the weight's name: the module, its input (N, ...) and the gradient of every output by what it computes, (N, K, ...)."""
 
 
 def _trace(net: nn.Module, parameters: Parameters, x: Tensor) -> Traced:
@@ -127,7 +128,7 @@ def _trace(net: nn.Module, parameters: Parameters, x: Tensor) -> Traced:
 
         return note
 
-    layers = [(name, m) for name, m in net.named_modules() if next(m.parameters(recurse=False), None) is not None]
+    layers = [(f"{name}.weight".lstrip("."), m) for name, m in net.named_modules() if next(m.parameters(recurse=False), None) is not None]
     handles = [m.register_forward_hook(hook(name)) for name, m in layers]
     learned = torch.is_grad_enabled() and any(p.requires_grad for p in parameters.values())
     try:
@@ -154,7 +155,7 @@ def _check_layer(name: str, module: nn.Module, again: bool) -> None:
     elif isinstance(module, nn.Conv2d) and (module.groups != 1 or module.padding_mode != "zeros" or isinstance(module.padding, str)):
         what = "is a convolution with groups or unusual padding"
     if what:
-        raise ReplibError(f"The layer {name} {what}, for which the kernel has no closed form here; ask for how='products' or 'jacobian'.")
+        raise ReplibError(f"The layer of {name} {what}, for which there is no closed form here; ask for how='products' or 'jacobian'.")
 
 
 def _by_layers(net: nn.Module, parameters: Parameters, masks: Parameters, x: Tensor, y: Tensor, entries: Entries, limit: float) -> Tensor:
@@ -163,7 +164,7 @@ def _by_layers(net: nn.Module, parameters: Parameters, masks: Parameters, x: Ten
     _refuse(lambda n, m: x.element_size() * _floats(rows, masks, n, m, entries), len(x), len(y), limit)
     found: Tensor | float = 0.0
     for name, (module, h, d) in rows.items():
-        mask, (_, h2, d2) = masks.get(f"{name}.weight"), columns[name]
+        mask, (_, h2, d2) = masks.get(name), columns[name]
         if isinstance(module, nn.Linear):
             found = found + _linear(h, d, h2, d2, mask, module.bias is not None, entries)
         else:
@@ -206,14 +207,13 @@ def _floats(traced: Traced, masks: Parameters, n: int, m: int, entries: Entries)
         k, weight = d.shape[1], math.prod(module.weight.shape)
         if isinstance(module, nn.Linear):
             out, inputs = module.weight.shape
-            masked = f"{name}.weight" in masks
             if entries == "all":
-                total += n * m * ((inputs + out * (k + 1)) * masked + 3 * k * k)
+                total += n * m * ((inputs + out * (k + 1)) * (name in masks) + 3 * k * k)
             else:
                 total += n * (inputs + out * (2 * k + 1))
         else:
             patches = math.prod(module.kernel_size) * h.shape[1] * d[0, 0, 0].numel() if isinstance(module, nn.Conv2d) else h[0].numel()
-            total += (n + m) * ((2 + (f"{name}.weight" in masks)) * k * weight + patches)
+            total += (n + m) * ((2 + (name in masks)) * k * weight + patches)
             total += n * m * k * k * (entries == "all")
     return total
 
