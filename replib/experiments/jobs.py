@@ -16,6 +16,7 @@ from replib.analysis.distortion import Distortion, run_distortion
 from replib.analysis.evaluation import Evaluate, run_evaluate
 from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
 from replib.analysis.similarity import Similarity, run_similarity
+from replib.analysis.toy import Toy, run_toy
 from replib.analysis.trajectory import Trajectory, run_trajectory
 from replib.analysis.weights import Weights, run_weights
 from replib.methods.mask_search import MaskSearch, run_mask_search
@@ -42,6 +43,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Trajectory: run_trajectory,
     Weights: run_weights,
     NormBound: run_norm_bound,
+    Toy: run_toy,
 }
 """What runs each kind of job. A new kind is a spec and a function, entered here."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -162,7 +163,8 @@ class SynFlow(Rule):
 @dataclass(frozen=True)
 class Magnitude(Rule):
     """The largest weights of a trained run, pooled over layers (A: one-shot magnitude pruning, OMP; B: GUP), or `layerwise` the largest
-    of each layer at one density (B: LUP).
+    of each layer at one density (B: LUP). `classifier` is then a density of its own for the last layer (D: the iterative ticket of
+    Cosentino et al.); that of the other layers follows from the ticket's.
 
     Of a run that is sparse already, active weights only: masks of a ladder are nested (iterative magnitude pruning).
 
@@ -172,9 +174,14 @@ class Magnitude(Rule):
     run: Train | Pinned
     checkpoint: str = "final"
     layerwise: bool = False
+    classifier: float | None = None
 
     def check(self) -> None:
         check_checkpoint("Magnitude.checkpoint", self.checkpoint)
+        if self.classifier is not None:
+            within("Magnitude.classifier", self.classifier, 0, 1)
+            if not self.layerwise:
+                raise SpecError("Magnitude.classifier is a density of one layer; give layerwise=True with it, or leave it out.")
 
     def draw(self, scene: Scene) -> Masks:
         parent = scene.context.parent(self.run)
@@ -183,10 +190,21 @@ class Magnitude(Rule):
         masks = ticket_masks(scene.context.store, parent, source) if parent.job.ticket else {}
         if self.layerwise:  # pruned weights are exactly zero; of a magnitude each they would tie with weights that happen to be
             ranked = {n: torch.where(masks[n], m, -1.0) if masks else m for n, m in magnitudes.items()}
-            return layerwise_top(ranked, quotas("uniform", scene.shapes, scene.density))
+            return layerwise_top(ranked, self.counts(scene.shapes, scene.density))
         if not masks:
             return global_top(magnitudes, scene.density)
         return global_prune(magnitudes, masks, sum(counts(masks).values()) - round(scene.density * size(masks)))
+
+    def counts(self, shapes: dict[str, tuple[int, ...]], share: float) -> dict[str, int]:
+        """Weights to keep in each layer, in forward order, together the share `share` of all."""
+        if self.classifier is None:
+            return quotas("uniform", shapes, share)
+        sizes = {n: math.prod(shape) for n, shape in shapes.items()}
+        last = list(sizes)[-1]
+        kept = round(self.classifier * sizes[last])
+        hidden = {n: shape for n, shape in shapes.items() if n != last}
+        left = round(share * sum(sizes.values())) - kept
+        return quotas("uniform", hidden, left / (sum(sizes.values()) - sizes[last])) | {last: kept}
 
 
 @dataclass(frozen=True)

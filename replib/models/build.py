@@ -209,7 +209,7 @@ class MLP(nn.Module):
         super().__init__()
         self.normalize = normalize
         for name, (out, inputs) in shapes.items():
-            setattr(self, name.removesuffix(".weight"), nn.Linear(inputs, out))
+            setattr(self, name.removesuffix(".weight"), nn.Linear(inputs, out, bias=net.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.normalize(x).flatten(1)

@@ -58,6 +58,7 @@ class Net(Spec):
     stem_stride: 2 halves the pictures in the first convolution of a pre-activation ResNet or a DenseNet.
     channels: explicit channel counts that a pruning method decided. VGG: outputs of every convolution; pre-activation
         ResNet: inner channels of every block, whose outputs are tied by the shortcuts. Empty for none.
+    bias: whether the layers of an MLP have biases. Other nets always have those of their definition.
     """
 
     arch: str = "preact_resnet18"
@@ -67,6 +68,7 @@ class Net(Spec):
     scale: float = 1.0
     stem_stride: int = 1
     channels: tuple[int, ...] = ()
+    bias: bool = True
 
     def check(self) -> None:
         arch = ARCHS[choose("Net.arch", self.arch, ARCHS)]
@@ -85,6 +87,8 @@ class Net(Spec):
                 )
         if arch.family in ("mlp", "cnn") and (self.stages or self.blocks):
             raise SpecError(f"Net.stages and Net.blocks are not defined for {self.arch}; leave them out.")
+        if not self.bias and arch.family != "mlp":
+            raise SpecError(f"Net.bias = False is not defined for {self.arch}; use an MLP.")
         within("Net.scale", self.scale, 0, 8, low_open=True)
         within("Net.stem_stride", self.stem_stride, 1, 2)
         if self.stem_stride == 2 and arch.family not in ("preact", "dense"):

@@ -33,7 +33,9 @@ def header(r: Results) -> str:
     if r.frame.empty:
         return f"Profile {r.profile.label}: {seeds(r)}"
     found = (d.name.replace("_", " ") for t in r.exhibit.tasks(r.profile, r.seeds[:1]) for d in walk(t.job) if isinstance(d, Data))
-    return f"Profile {r.profile.label} (data: {', '.join(dict.fromkeys(found))}; scope: {r.profile.scope}): {seeds(r)}"
+    data = ", ".join(dict.fromkeys(found)) or "drawn at random"
+    scope = r.frame.scope.iloc[0] if "scope" in r.frame else r.profile.scope  # of an exhibit that is the same in every profile: exact
+    return f"Profile {r.profile.label} (data: {data}; scope: {scope}): {seeds(r)}"
 
 
 def printed(r: Results, *tables: str) -> pd.DataFrame:

@@ -51,6 +51,14 @@ STYLE: dict[str, Look] = {
     "Few-shot Ticket": Look("#e69f00", "^"),
     "Layer-wise Ticket": Look("#9467bd", "v"),
     "Natural Ticket": Look("#2f6f4e", "D"),
+    "Bayes": Look("#000000", "s"),
+    "SVM": Look("#7f7f7f", "D"),
+    "Adv.Tr": Look("#0072b2", "P", "-", "adversarial training"),
+    "AWT": Look("#d55e00", "X"),
+    "AWT, γ² = 1": Look("#8c564b", "*", ":"),
+    "AWT, γ² = 10⁻⁶": Look("#e69f00", "*", ":"),
+    "Algorithm 1": Look("#cc79a7", "^", "--"),
+    "random structure": Look("#bcbd22", "v"),
 }
 CHANCE = "#999999"
 

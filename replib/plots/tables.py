@@ -31,6 +31,13 @@ SHORT = {
     "training_flops_e17": "training FLOPs",
     "inference_flops_e9": "inference FLOPs",
     "final_density_percent": "own weights left, %",
+    "clean_accuracy_fraction": "accuracy",
+    "angle": "angle",
+    "cosine": "cosine",
+    "adversarial_accuracy_fraction": "robust accuracy, as the paper counts",
+    "robust_accuracy_fraction": "robust accuracy",
+    "sample_accuracy_fraction": "accuracy on the sample",
+    "keeps_signal_share": "keeps coordinate 1 (share)",
 }
 ROW = ["sparsity_percent", "setting"]
 PLACE = ["dataset", "architecture", "variant"]
@@ -127,7 +134,7 @@ def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int
 
     def cell(row: pd.Series) -> str:
         sd = "" if pd.isna(row.sd) else f" <small>± {row.sd:.{decimals}f}</small>"
-        printed = "" if pd.isna(row.printed) else f"<br><span class='printed'>{number(row.printed, 2)}</span>"
+        printed = "" if pd.isna(row.printed) else f"<br><span class='printed'>{number(row.printed, max(2, decimals))}</span>"
         return f"{number(row.ours, decimals) or '–'}{sd}{printed}"
 
     def laid_out(part: pd.DataFrame) -> pd.DataFrame:
