@@ -14,6 +14,7 @@ from replib.analysis.attention import Attention, run_attention
 from replib.analysis.bounds import NormBound, run_norm_bound
 from replib.analysis.distortion import Distortion, run_distortion
 from replib.analysis.evaluation import Evaluate, run_evaluate
+from replib.analysis.grafting import Grafting, run_grafting
 from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
 from replib.analysis.similarity import Similarity, run_similarity
 from replib.analysis.toy import Toy, run_toy
@@ -43,6 +44,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Trajectory: run_trajectory,
     Weights: run_weights,
     NormBound: run_norm_bound,
+    Grafting: run_grafting,
     Toy: run_toy,
 }
 """What runs each kind of job. A new kind is a spec and a function, entered here."""
