@@ -13,6 +13,7 @@ import torch
 from replib.analysis.attention import Attention, run_attention
 from replib.analysis.bounds import NormBound, run_norm_bound
 from replib.analysis.distortion import Distortion, run_distortion
+from replib.analysis.dynamics import Dynamics, run_dynamics
 from replib.analysis.evaluation import Evaluate, run_evaluate
 from replib.analysis.grafting import Grafting, run_grafting
 from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
@@ -46,6 +47,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     NormBound: run_norm_bound,
     Grafting: run_grafting,
     Toy: run_toy,
+    Dynamics: run_dynamics,
 }
 """What runs each kind of job. A new kind is a spec and a function, entered here."""
 

@@ -1,0 +1,67 @@
+"""Theorem 2 of D drawn: what bounds the distance of outputs, over width, and how far kernels move."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+ALT = (
+    "Two rows of line plots over the width of the network, one row for each structure. On the left the distance of outputs far below the "
+    "terms of the bound; on the right how far the tangent kernels of the dense and the sparse network move, with a falling guide line."
+)
+CAPTION = (
+    "Means over seeds, points are seeds. Left: the theorem's bound with a constant that is certain (product of layer norms) and with the "
+    "largest derivative that was met, its term from the search objective, and the largest distance of outputs that it bounds. Right: "
+    "movement of the tangent kernel by the end of training, as a share of the kernel; the dotted line falls like one over the root of the "
+    "width."
+)
+BOUNDS = {
+    "certified_bound": ("bound, certain constant", "#d55e00", "s", "-"),
+    "bound": ("bound, measured constant", "#e69f00", "^", "--"),
+    "alpha": ("α", "#cc79a7", "D", ":"),
+    "output_distance": ("distance of outputs", "#0072b2", "o", "-"),
+}
+DRIFTS = {"dense_drift": ("dense kernel", "#000000", "s", "-"), "sparse_drift": ("sparse kernel", "#d55e00", "o", "--")}
+
+
+def theorem(frame: pd.DataFrame) -> Figure:
+    """Rows are structures; terms of the bound on the left, movement of kernels on the right, both over width on logarithmic axes."""
+    found = with_width(frame)
+    settings = list(found.setting.unique())
+    figure, axes = plt.subplots(len(settings), 2, figsize=(9.4, 6), sharex=True, layout="constrained", squeeze=False)
+    for row, setting in zip(axes, settings, strict=True):
+        for ax, drawn in zip(row, (BOUNDS, DRIFTS), strict=True):
+            for metric, (label, colour, marker, dash) in drawn.items():
+                part = found[(found.setting == setting) & (found.metric == metric)]
+                means = part.groupby("width").value.mean()
+                ax.plot(means.index, means, dash, marker=marker, color=colour, label=label)
+                ax.plot(part.width, part.value, ".", color=colour, alpha=0.4, markersize=4)
+            ax.set(xscale="log", yscale="log")
+            ax.set_title(setting, fontsize=10)
+        ax.plot(means.index, means.iloc[0] * np.sqrt(means.index[0] / means.index), ":", color="#999999", label="1 / √n")
+        row[0].set_ylabel("distance of outputs")
+        row[1].set_ylabel("movement / kernel")
+    for ax in axes[-1]:
+        ax.set_xlabel("width n")
+    for ax in axes[0]:
+        ax.legend(fontsize=8)
+    return figure
+
+
+def with_width(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one width each, without those of one time, with the width as a number."""
+    plain = frame[~frame.variant.str.contains("time=")]
+    return plain.assign(width=plain.variant.str.removeprefix("width=").astype(int))
+
+
+def numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line a structure and width: means over seeds."""
+    wide = with_width(frame).groupby(["setting", "width", "metric"], sort=False).value.mean().unstack("metric")
+    names = {
+        "alpha": "α", "bound": "bound", "output_distance": "largest distance", "lemma_bound": "bound of Lemma 1",
+        "attack_change": "largest change by attack", "horizon": "time allowed", "learned_by_horizon": "share learned by then",
+        "learned": "share learned at the end", "violated": "violated (share)",
+    }  # fmt: skip
+    return wide.reindex(columns=list(names)).rename(columns=names).reset_index()

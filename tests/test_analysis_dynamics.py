@@ -1,0 +1,158 @@
+"""Theorem 2 of D: Lemma 1 with constants that are certain, equal outputs where nothing that matters is pruned, and the terms by hand."""
+
+import math
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from replib.analysis.dynamics import (
+    ATTACK,
+    Dynamics,
+    Perceptron,
+    attacked,
+    bound,
+    compared,
+    descend,
+    horizon,
+    kernel,
+    lemma_1,
+    lipschitz,
+    slope,
+    squared,
+    structure,
+)
+from replib.attacks import PGD
+from replib.attacks.pgd import perturb
+from replib.data import Data
+from replib.experiments.jobs import execute
+from replib.spec import SpecError, task
+from replib.training.state import Masked, generator
+
+NOTHING = PGD(0.0, steps=1, norm="l2", start="zero")
+TINY = Dynamics(Data("mnist14"), 8, images=6, steps=5, logged=3)
+
+
+def some(seed=0, width=12):
+    """A perceptron, images whose first row is blank, and one-hot targets."""
+    rng = torch.Generator().manual_seed(seed)
+    net = Perceptron(16, width, 3, rng).eval()
+    x = torch.rand(5, 1, 4, 4, generator=rng)
+    x[:, :, 0] = 0
+    return net, x, F.one_hot(torch.arange(5) % 3, 3).float()
+
+
+# ---- Lemma 1 --------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seed", range(20))
+def test_an_attack_changes_outputs_by_no_more_than_lemma_1_allows(seed):
+    net, x, y = some(seed, width=40)
+    model = Masked(net, structure(TINY, net, seed), False)
+    assert slope(model, x) <= lipschitz(model) * (1 + 1e-5)
+    with torch.no_grad():
+        change = (model(attacked(model, x, y, ATTACK)) - model(x)).norm(dim=1).max()
+    assert 0 < change <= lemma_1(ATTACK.eps, lipschitz(model))
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_lemma_1_with_a_second_derivative(norm):
+    """f(x) = a tanh(W x): |f'|_q <= sum_j |a_j| |W_j|_q and |f''| <= m sum_j |a_j| |W_j|_q², m = 4 / (3 sqrt 3) the largest of |tanh''|."""
+    q = 2 if norm == "l2" else 1
+    for seed in range(20):
+        rng = torch.Generator().manual_seed(seed)
+        w, a = torch.randn(4, 16, generator=rng), torch.randn(4, generator=rng)
+        x = torch.rand(6, 1, 4, 4, generator=rng)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(16, 4, bias=False), nn.Tanh(), nn.Linear(4, 1, bias=False)).requires_grad_(False)
+        net[1].weight.copy_(w)
+        net[3].weight.copy_(a[None])
+        attack = PGD(0.2, steps=8, norm=norm, start="zero")  # steps of a quarter of the radius: 8 of them are twice the radius
+        moved = perturb(net.eval(), x, torch.zeros(6, 1), attack, loss=squared)
+        rows = torch.linalg.vector_norm(w, q, dim=1)
+        first, second = float((a.abs() * rows).sum()), float(4 / (3 * math.sqrt(3)) * (a.abs() * rows**2).sum())
+        assert float((net(moved) - net(x)).abs().max()) <= lemma_1(0.2, first, second)
+
+
+def test_terms_by_hand():
+    assert lemma_1(0.5, 3.0, 2.0) == pytest.approx(4.0)
+    assert bound(1.0, 0.5, 3.0, 2.0) == pytest.approx(2 * (1 + 4 * 0.5 * (3 + 0.5 * 2)))
+    assert horizon(0.1, 2.0, 0.5, 3.0) == pytest.approx(0.05)  # without a second derivative the other term is half the radius
+    assert horizon(100.0, 2.0, 0.5, 3.0) == pytest.approx(1 / 6)
+    assert horizon(1.0, 2.0, 100.0, 3.0, 1.0) == pytest.approx(4 * 4 / (2 * 2 * 3 + 8 * 4))
+
+
+# ---- dynamics -------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_step_moves_clean_outputs_by_the_mixed_kernel(masked):
+    """f(X) after a step of rate r is f(X) - r / N K(X, X̃) (f(X̃) - Y), up to r² (Theorem 1)."""
+    net, x, y = some()
+    net, x, y = net.double(), x.double(), y.double()
+    model = Masked(net, structure(TINY, net, 0) if masked else {}, False)
+    moved, rate = attacked(model, x, y, ATTACK), 1e-4
+    before, residual, mixed = model(x).detach(), (model(moved) - y).detach(), kernel(model, x, moved)
+    descend(model, moved, y, rate)
+    expected = -rate / len(x) * (mixed @ residual.flatten()).view_as(before)
+    torch.testing.assert_close(model(x).detach() - before, expected, rtol=1e-2, atol=1e-8)
+    assert (mixed - mixed.T).abs().max() > 1e-3  # not symmetric: clean rows, adversarial columns
+
+
+@pytest.mark.parametrize(("attack", "equal"), [(NOTHING, True), (ATTACK, False)])
+def test_an_objective_of_zero_means_equal_outputs_where_there_is_no_attack(attack, equal):
+    """Pruning the weights of pixels that are blank in every image changes no output and no kernel; an attack uses those pixels."""
+    net, x, y = some()
+    blank = torch.ones(12, 16, dtype=torch.bool)
+    blank[:, :4] = False
+    models = {"dense": Masked(net, {}, False), "sparse": Masked(deepcopy(net), {"layers.0.weight": blank}, False)}
+    for _ in range(5):
+        images = {k: attacked(m, x, y, attack) for k, m in models.items()}
+        found = compared(models, x, images, y)
+        assert (found["target_distance"] < 1e-5) == equal
+        assert (found["kernel_distance"] < 1e-5) == equal
+        for k, m in models.items():
+            descend(m, images[k], y, 0.5)
+    assert torch.allclose(models["dense"](x), models["sparse"](x), atol=1e-5) == equal
+
+
+def test_wider_kernels_move_less():
+    moved = {}
+    for width in (16, 512):
+        drifts = []
+        for seed in range(4):
+            _, x, y = some(seed)
+            model = Masked(Perceptron(16, width, 3, generator(seed, "init")).eval(), {}, False)
+            start = kernel(model, x, x)
+            for _ in range(10):
+                descend(model, x, y, 0.2)
+            drifts.append(float((kernel(model, x, x) - start).norm() / start.norm()))
+        moved[width] = sum(drifts) / 4
+    assert moved[512] < moved[16] / 2  # a sixth, if it falls like one over the root of the width
+
+
+# ---- cross-entropy (Appendix B) -------------------------------------------------------------------------------------------------
+def test_of_the_two_inequalities_for_cross_entropy_only_that_between_norms_holds():
+    rng = torch.Generator().manual_seed(0)
+    f, g = (3 * torch.randn(5000, 4, generator=rng) for _ in range(2))
+    g = torch.where(torch.rand(5000, 4, generator=rng) < 0.5, f, g)  # logits that agree in some classes
+    change = f.softmax(1) - g.softmax(1)
+    assert (change.norm(dim=1) <= (f - g).norm(dim=1) + 1e-6).all()  # (B.28)
+    assert (change.abs() > (f - g).abs() + 1e-6).any()  # (B.27)
+
+
+# ---- the job --------------------------------------------------------------------------------------------------------------------
+def test_the_job_starts_at_the_printed_objective_and_stays_below_the_bound(store):
+    execute(task(TINY, 0), store)
+    found, table = store.results(task(TINY, 0)), store.table(task(TINY, 0))
+    assert list(table.time) == [0.0, 0.5, 1.0, 2.5]
+    first = table.iloc[0]
+    assert found["alpha"] ** 2 == pytest.approx(first.target_distance**2 + 1e-3 * first.kernel_distance**2)
+    assert first.dense_drift == first.sparse_drift == 0
+    assert found["beyond"] is None
+    assert table.output_distance.max() <= found["bound"] <= found["certified_bound"]
+    assert table.attack_change.max() <= found["lemma_bound"]
+    assert table.dense_loss.iloc[-1] < first.dense_loss
+    assert 0 < found["learned_by_horizon"] < found["learned"]
+
+
+def test_impossible_choices_are_refused():
+    with pytest.raises(SpecError, match=r"Dynamics.steps"):
+        Dynamics(Data("mnist14"), 8, steps=1)
