@@ -206,13 +206,14 @@ def test_stale_moments_move_pruned_weights_unless_they_are_forgotten(store):
 
 
 def test_kernel_and_target_come_nearer_in_fifty_steps(store):
-    job = replace(SMALL, goal=AWT(ATTACK, refresh=10), epochs=10, every=25, net=Net("mlp_small"), density=0.2, lr=1e-2)
+    goal = AWT(ATTACK, refresh=10, kernel_weight=1e-2)
+    job = replace(SMALL, goal=goal, epochs=10, every=25, net=Net("mlp_small"), density=0.2, lr=3e-3, held_out=20)
     execute(task(job, 0), store)
     log = store.table(task(job, 0))
     assert list(log.step) == [0, 25, 50]
     assert log.kernel_distance.is_monotonic_decreasing
-    assert log.kernel_distance.iloc[-1] < 0.7 * log.kernel_distance.iloc[0]
-    assert log.target_distance.iloc[-1] < 0.7 * log.target_distance.iloc[0]
+    assert log.kernel_distance.iloc[-1] < 0.6 * log.kernel_distance.iloc[0]
+    assert log.target_distance.iloc[-1] < 0.5 * log.target_distance.iloc[0]
     assert log.churn.iloc[1] > 0
     assert set(log.columns) >= {"epoch", "train_sa", "test_sa", "density", "loss"}
 
