@@ -21,8 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from replib.spec import ReplibError
 
-LIMIT = 2**31
-"""Bytes that one kernel may take in intermediate tensors: half of what a run of the laptop profile may use."""
+LIMIT = {"cpu": 2**31, "cuda": 2**35}
+"""Bytes that one kernel may take in intermediate tensors, by device: on a processor half of what a laptop's run may use."""
 
 How = Literal["layers", "products", "jacobian"]
 Entries = Literal["all", "diagonal"]
@@ -38,7 +38,7 @@ def tangent_kernel(
     masks: Parameters | None = None,
     how: How = "layers",
     entries: Entries = "all",
-    limit: float = LIMIT,
+    limit: float | None = None,
 ) -> Tensor:
     """Θ(X, Y), (N, K, M, K); with `entries` "diagonal" only Θ[n, i, n, i], (N, K), for as many x as y. `y` None is `x`.
 
@@ -50,7 +50,8 @@ def tangent_kernel(
     cheap one, for linear layers, convolutions and batch normalisation; "jacobian" holds all of J; "products" multiplies with J and Jᵀ
     one column after another and needs least memory.
 
-    Raises :class:`~replib.spec.ReplibError` before it allocates more than `limit` bytes, with the number of images that fit.
+    Raises :class:`~replib.spec.ReplibError` before it allocates more than `limit` bytes (default: :data:`LIMIT`), with the number of images
+    that fit; sums over pairs of images can be taken block by block.
     """
     if net.training:
         raise ReplibError("A tangent kernel is that of a network in eval mode, where images do not see each other; call net.eval() first.")
@@ -58,6 +59,7 @@ def tangent_kernel(
     if entries == "diagonal" and len(x) != len(y):
         raise ReplibError(f"The diagonal pairs images one by one but there are {len(x)} and {len(y)}; give as many of one as of the other.")
     parameters = dict(net.named_parameters()) if parameters is None else dict(parameters)
+    limit = LIMIT.get(x.device.type, LIMIT["cpu"]) if limit is None else limit
     masks = {n: m for n, m in (masks or {}).items() if not m.all()}  # a layer that is whole factorises
     return _WAYS[how](net, parameters, masks, x, y, entries, limit)
 
