@@ -406,26 +406,36 @@ def publish(exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: S
 
 @app.command(epilog="Example: replib data cifar10 --root ~/data --fetch")
 def data(
-    names: Annotated[list[str] | None, typer.Argument(help="Data sets; none means all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets and released networks; none means all.")] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the real data sets (default $REPLIB_DATA).")] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Download what is missing, through torchvision.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Where each data set comes from and whether it is present, missing or damaged."""
+    """Where each data set and released network comes from and whether it is present, missing or damaged."""
+    from replib.data import released
     from replib.data import status as data_status
 
     if fetch and not names:
         raise ReplibError("--fetch needs to be told what to fetch, for some sets are large; for example: replib data mnist --fetch")
     if fetch:
         for name in names:
+            if name in released.RELEASED:
+                raise ReplibError(f"The released weights {name!r} are not fetched automatically. {released.remedy(name, root)}")
             typer.echo(data_status.fetch(name, root))
-    rows = data_status.report(names or (), root)
+    sets, nets = ([n for n in names or () if (n in released.RELEASED) == is_net] for is_net in (False, True))
+    rows = data_status.report(sets, root) if sets or not names else []
+    weights = released.report(nets, root) if nets or not names else []
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        typer.echo(json.dumps([*rows, *weights], indent=1))
         return
     for r in rows:
         typer.echo(f"{r['name']:<22} {r['state']:<9} {r['stands_for']:<14} {r['n_train']}/{r['n_val']}/{r['n_test']}  {r['detail']}")
         if r["state"] != "present" and r.get("remedy"):
+            typer.echo(f"    {r['remedy']}")
+    for r in weights:
+        accuracy = f"{r['accuracy']} % on ImageNet" if r["accuracy"] else "accuracy not published"
+        typer.echo(f"{r['name']:<22} {r['state']:<9} ResNet-50, {r['training']} (ε = {255 * r['eps']:g}/255), {accuracy}  {r['detail']}")
+        if r["remedy"]:
             typer.echo(f"    {r['remedy']}")
 
 

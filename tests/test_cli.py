@@ -68,6 +68,7 @@ WRONG = [
     (("render", f"{TABLE}_controls"), "no notebook of its own", "replib list"),
     (("data", "--fetch"), "--fetch needs to be told", "--fetch"),
     (("data", "cifar"), "data set = 'cifar'", "Did you mean 'cifar10'?"),
+    (("data", "std", "--fetch"), "are not fetched automatically", "REPLIB_DATA."),
     (("publish", "-p", "smoke"), "mean nothing", "Use -p laptop"),
     (("claims", "-p", "smoke"), "mean nothing", "replib claims -p laptop"),
 ]  # fmt: skip

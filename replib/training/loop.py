@@ -67,6 +67,9 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
         state.note_masks()
         job.method.start(state)
         _keep(state, "initial")
+        if not job.epochs:  # weights that were trained elsewhere are handed on as they are
+            for name in CHECKPOINTS:
+                _keep(state, name)
     minimise = objective(job.loss, teachers, state.loss)
     written = time.monotonic()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -257,7 +260,7 @@ def _output(state: State, job: Train) -> Output:
         if name.startswith("retained/"):
             arrays[name] = torch.stack(rows).cpu().numpy()
     arrays |= {n.removeprefix("output/"): v.cpu().numpy() for n, v in state.method.items() if n.startswith("output/")}
-    last = state.history[-1]
+    last = state.history[-1] if state.history else {"density": density(state.masks) if state.masks else 1.0, "lr_times_decay": 0.0}
     checkpoints = {n: {"epoch": b["epoch"], "value": b["value"]} for n, b in state.best.items()}
     if state.average:
         checkpoints["average_best_ra"] = {"epoch": state.average["epoch"], "value": state.average["best"]}

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from replib.data.load import Split, load
+from replib.data.released import locate
+from replib.models import checkpoints
 from replib.models.build import build, glorot_
 from replib.sparsity.masks import Masks, unpack
 from replib.spec import ReplibError, Task
@@ -17,7 +19,7 @@ from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.loop import make_optimizer, train
 from replib.training.losses import replays
-from replib.training.spec import Compose, Distill, Fresh, FromRun, Init, Loss, Slimming, Train
+from replib.training.spec import Compose, Distill, Fresh, FromRun, Init, Loss, Released, Slimming, Train
 from replib.training.state import Masked, State, generator
 
 
@@ -95,6 +97,12 @@ def initial(context: Context, job: Train, init: Init, split: Split) -> nn.Module
             )
         net.load_state_dict(own | weights, strict=True)
         return net
+    if isinstance(init, Released):
+        net = fresh(job, split, context.task.seed)
+        path, own = locate(init.name, context.data_root), net.state_dict()
+        found = checkpoints.tensors(checkpoints.read(path), path)
+        net.load_state_dict(own | checkpoints.fit(found, own, path, "" if init.head else head(net)), strict=True)
+        return net
     if isinstance(init, Compose):
         inside, outside = initial(context, job, init.inside, split), initial(context, job, init.outside, split)
         masks = ticket_masks(context.store, context.parent(init.ticket), inside)
@@ -104,7 +112,7 @@ def initial(context: Context, job: Train, init: Init, split: Split) -> nn.Module
                 if name in masks:
                     p.copy_(torch.where(masks[name], p, parameters[name]))
         return inside
-    raise ReplibError(f"init = {init!r} is not known; give Fresh, FromRun or Compose.")
+    raise ReplibError(f"init = {init!r} is not known; give Fresh, FromRun, Released or Compose.")
 
 
 def head(net: nn.Module) -> str:

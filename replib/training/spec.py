@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from replib.attacks import FGSM, PGD
 from replib.data import Data
+from replib.data.released import released
 from replib.models import Net
 from replib.spec import Job, Pinned, Spec, SpecError, choose, within
 
@@ -249,6 +250,20 @@ class FromRun(Init):
 
 
 @dataclass(frozen=True)
+class Released(Init):
+    """Weights of a ResNet-50 that others pre-trained on ImageNet and published; see :mod:`replib.data.released`.
+
+    `head` False keeps a fresh classifier. A run of no epochs hands them on as they are: what tickets are drawn from and rewound to.
+    """
+
+    name: str
+    head: bool = True
+
+    def check(self) -> None:
+        released(self.name)
+
+
+@dataclass(frozen=True)
 class Compose(Init):
     """One parent's weights where a ticket keeps, another's elsewhere (inverse weights inheritance, B Algorithm 2).
 
@@ -339,7 +354,7 @@ class Train(Job):
     def check(self) -> None:
         if self.channels is not None and self.net.channels:
             raise SpecError("Train.channels and Net.channels both say how wide the network is; give one of them.")
-        within("Train.epochs", self.epochs, 1)
+        within("Train.epochs", self.epochs, 0 if isinstance(self.init, Released) else 1)
         within("Train.batch", self.batch, 1)
         for kept in self.retain:
             if kept != "weights" and not (kept.startswith("masks@") and _is_density(kept[6:])):
