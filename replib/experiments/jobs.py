@@ -16,6 +16,7 @@ from replib.analysis.distortion import Distortion, run_distortion
 from replib.analysis.dynamics import Dynamics, run_dynamics
 from replib.analysis.evaluation import Evaluate, run_evaluate
 from replib.analysis.grafting import Grafting, run_grafting
+from replib.analysis.kernels import Kernels, run_kernels
 from replib.analysis.landscape import Flatness, Landscape, run_flatness, run_landscape
 from replib.analysis.similarity import Similarity, run_similarity
 from replib.analysis.toy import Toy, run_toy
@@ -41,6 +42,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Landscape: run_landscape,
     Flatness: run_flatness,
     Similarity: run_similarity,
+    Kernels: run_kernels,
     Attention: run_attention,
     Trajectory: run_trajectory,
     Weights: run_weights,
