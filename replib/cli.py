@@ -283,13 +283,17 @@ def run(
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the real data sets (default $REPLIB_DATA).")] = None,
     quiet: Annotated[bool, typer.Option(help="No progress line.")] = False,
 ) -> None:
-    """Make everything that the exhibits need: what is done is skipped, what was interrupted goes on."""
+    """Make everything that the exhibits need: what is done is skipped, what was interrupted goes on.
+
+    Under torchrun the processes train one network at a time together, each on its own GPU.
+    """
     from replib.experiments.cost import estimate
     from replib.experiments.profiles import profile as get
     from replib.experiments.registry import evidence
     from replib.experiments.runner import closure
     from replib.experiments.runner import run as run_tasks
     from replib.store.environment import default_workers
+    from replib.store.world import joined
 
     if jobs > (most := 4 * default_workers()):
         raise ReplibError(
@@ -299,8 +303,15 @@ def run(
     tasks = _tasks(exhibits, profile, seeds, changes) if key is None else _named(key, exhibits, profile, seeds, changes)
     found = evidence(get(profile), _root())
     costs = {t: estimate(t, found.published, device) for t in closure(tasks)}
-    report = run_tasks(tasks, found.store, workers=jobs or default_workers(), device=device, data_root=root, cost=costs, show=not quiet)
-    typer.echo(f"{len(report.done)} jobs done, {len(report.failed)} failed, {len(report.skipped)} skipped because of these")
+    with joined(device) as (world, own):
+        if world.size > 1 and jobs > 1:
+            raise ReplibError(f"-j {jobs} and torchrun cannot be combined: its processes make one job at a time together. Leave out -j.")
+        report = run_tasks(
+            tasks, found.store, workers=1 if world.size > 1 else jobs or default_workers(), device=own, data_root=root, cost=costs,
+            show=world.leads and not quiet, world=world,
+        )  # fmt: skip
+    if world.leads:
+        typer.echo(f"{len(report.done)} jobs done, {len(report.failed)} failed, {len(report.skipped)} skipped because of these")
     if report.failed:
         raise ReplibError(" ".join(dict.fromkeys(report.failed.values())))
 

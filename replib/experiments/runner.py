@@ -22,6 +22,7 @@ with warnings.catch_warnings():
 from replib.spec import ReplibError, Task, parents
 from replib.store import CannotWrite, Store
 from replib.store.environment import check_device
+from replib.store.world import ALONE, World
 
 
 def closure(tasks: Iterable[Task]) -> list[Task]:
@@ -68,11 +69,15 @@ def run(
     data_root: Path | None = None,
     cost: dict[Task, float] | None = None,
     show: bool = True,
+    world: World = ALONE,
 ) -> Report:
-    """Make everything in the closure of `tasks` done. A failing task loses only its descendants; the report names it."""
+    """Make everything in the closure of `tasks` done. A failing task loses only its descendants; the report names it.
+
+    The processes of a `world` of several make one task at a time together, so there `workers` is 1.
+    """
     check_device(device)
     plan = closure(tasks)
-    todo = [t for t in plan if store.status(t, deep=True) != "done" or _lacking(store, t)]
+    todo = world.told([t for t in plan if store.status(t, deep=True) != "done" or _lacking(store, t)])
     missing = set(todo)
     report = Report(done=[t for t in plan if t not in missing])
     if not todo:
@@ -83,8 +88,10 @@ def run(
         bar_format="{l_bar}{bar}| {elapsed} elapsed, {remaining} left{postfix}", mininterval=0.1 if _watched() else 30,
     )  # fmt: skip
     with bar:
-        runner = _serial if workers == 1 else _parallel
-        runner(todo, store, workers, device, data_root, weight, bar, report)
+        if workers == 1:
+            _serial(todo, store, device, data_root, weight, bar, report, world)
+        else:
+            _parallel(todo, store, workers, device, data_root, weight, bar, report)
     return report
 
 
@@ -121,7 +128,7 @@ class _Line:
         self.finished += 1
 
 
-def _serial(todo, store, workers, device, data_root, weight, bar, report: Report) -> None:
+def _serial(todo, store, device, data_root, weight, bar, report: Report, world: World) -> None:
     from replib.experiments.jobs import execute
 
     keep_freed_memory()
@@ -131,7 +138,7 @@ def _serial(todo, store, workers, device, data_root, weight, bar, report: Report
             continue
         line.running([t])
         try:
-            execute(t, store, device=device, data_root=data_root, progress=lambda n, of, t=t: line.update(t, n / of))
+            execute(t, store, device=device, data_root=data_root, progress=lambda n, of, t=t: line.update(t, n / of), world=world)
             report.done.append(t)
         except CannotWrite:
             raise

@@ -1,4 +1,5 @@
-"""What a job may use while it runs: the store, the device, the folder of the data sets, and a way to report progress."""
+"""What a job may use while it runs: the store, the device, the folder of the data sets, a way to report progress, and the processes
+that work on it together."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from replib.spec import Job, Pinned, Task, task
 from replib.store.folder import Store
+from replib.store.world import ALONE, World
 
 
 def silent(done: int, total: int) -> None:
@@ -23,6 +25,7 @@ class Context:
     device: str = "cpu"
     data_root: Path | None = None
     progress: Callable[[int, int], None] = silent
+    world: World = ALONE
 
     @property
     def folder(self) -> Path:

@@ -17,7 +17,7 @@ from torch import nn
 from replib.attacks import PGD
 from replib.attacks.evaluate import evaluate
 from replib.data.augment import augment
-from replib.data.load import Split
+from replib.data.load import Images, Split
 from replib.sparsity.masks import density, global_top, pack
 from replib.spec import ReplibError, stream_seed
 from replib.store.folder import Output
@@ -79,7 +79,7 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
             row = _epoch(state, job, split, minimise)
         except Diverged:
             state.rewind(before)
-            state.save(saved)
+            _save(state, saved)
             raise
         _validate(state, job, split, row)
         _after_epoch(state, job, split, row)
@@ -91,10 +91,15 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
         state.spent["cpu_seconds"] = earlier.get("cpu_seconds", 0.0) + time.process_time() - cpu
         progress(state.epoch, job.epochs)
         if time.monotonic() - written >= SAVE_EVERY_SECONDS and state.epoch < job.epochs and not state.stopped:
-            state.save(saved)
+            _save(state, saved)
             written = time.monotonic()
     _keep(state, "final", state.epoch - (state.stopped == "collapse"))
     return dataclasses.replace(_output(state, job), spent=earlier)
+
+
+def _save(state: State, path: Path) -> None:
+    if state.world.leads:  # the others hold the same state, and read this file when the run goes on
+        state.save(path)
 
 
 def _autocast(job: Train, device: str) -> Any:
@@ -105,14 +110,15 @@ def _autocast(job: Train, device: str) -> Any:
 def _epoch(state: State, job: Train, split: Split, minimise: Any) -> dict[str, Any]:
     """One pass over the training images; returns the first columns of the epoch's row."""
     state.model.train()
-    epoch, device = state.epoch, state.device
+    epoch, device, world = state.epoch, state.device, state.world
     order = torch.randperm(len(split.train), generator=state.random(f"batches/{epoch}")).to(device)
-    on_device = torch.Generator(device).manual_seed(stream_seed(state.task.seed, f"augment/{epoch}"))
-    attack_rng = state.random(f"attack/{epoch}")
+    on_device = torch.Generator(device).manual_seed(stream_seed(state.task.seed, world.purpose(f"augment/{epoch}")))
+    attack_rng = state.random(world.purpose(f"attack/{epoch}"))
     total, correct = torch.zeros((), device=device), torch.zeros((), device=device)
     lr, decay, again = job.optim.lr, [], replays(job.loss)
-    for index in order.split(job.batch):
-        x, y = augment(split.train.x[index], split.augmentation, on_device), split.train.y[index]
+    for whole in order.split(job.batch):
+        index = whole[world.part(len(whole))]
+        x, y = augment(split.train.x[index].to(device), split.augmentation, on_device), split.train.y[index]
         for _ in range(again):
             lr = job.optim.lr * rate(
                 job.schedule, step=state.step, steps_per_epoch=state.steps_per_epoch, epochs=job.epochs, plateau=state.plateau
@@ -120,17 +126,21 @@ def _epoch(state: State, job: Train, split: Split, minimise: Any) -> dict[str, A
             for group in state.optimizer.param_groups:
                 group["lr"] = lr
             decay.append(lr * job.optim.weight_decay)
-            with _autocast(job, device):
-                loss, logits = minimise(state.model, x, y, attack_rng)
             state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            for xs, ys in zip(x.tensor_split(job.accumulate), y.tensor_split(job.accumulate), strict=True):
+                with _autocast(job, device):
+                    loss, logits = minimise(state.model, xs, ys, attack_rng)
+                (loss * (len(ys) / len(whole))).backward()
+                total += loss.detach() * len(ys)
+                correct += (logits.detach().argmax(1) == ys).sum()
+            # Not DistributedDataParallel: it reduces in hooks of every backward pass, and those of attacks have no gradients to reduce.
+            world.sum_([p.grad for p in state.net.parameters() if p.grad is not None])
             state.optimizer.step()
             if job.masking == "projected":
                 state.project()
             state.step += 1
             job.method.after_step(state)
-            total += loss.detach() * len(index)
-            correct += (logits.detach().argmax(1) == y).sum()
+    world.sum_([total, correct])
     n = again * len(split.train)
     mean = (total / n).item()
     if not math.isfinite(mean):
@@ -148,12 +158,23 @@ def _epoch(state: State, job: Train, split: Split, minimise: Any) -> dict[str, A
 def _validate(state: State, job: Train, split: Split, row: dict[str, Any]) -> None:
     """Clean and robust accuracy and loss on the validation images, always in eval mode."""
     state.model.eval()
-    seed = stream_seed(state.task.seed, f"validate/{state.epoch}")
-    clean = evaluate(state.model, split.val.x, split.val.y, None, device=state.device)
-    robust = evaluate(state.model, split.val.x, split.val.y, job.validate, seed=seed, device=state.device)
-    row |= {"val_sa": clean.accuracy, "val_ra": robust.accuracy, "val_loss": clean.loss, "val_robust_loss": robust.loss}
+    seed = stream_seed(state.task.seed, state.world.purpose(f"validate/{state.epoch}"))
+    (clean, loss), (robust, robust_loss) = (_measured(state, split.val, attack, seed) for attack in (None, job.validate))
+    row |= {"val_sa": clean, "val_ra": robust, "val_loss": loss, "val_robust_loss": robust_loss}
     row["density"] = density(state.masks) if state.masks else 1.0  # of the weights that the ticket speaks about
     row["lr_times_decay"] = row.pop("lr_times_decay")  # the last column of every run's metrics
+
+
+def _measured(state: State, images: Images, attack: PGD | None, seed: int) -> tuple[float, float]:
+    """Accuracy in percent and mean loss on `images`, of which every process takes its part."""
+    mine = state.world.part(len(images))
+    found = evaluate(state.model, images.x[mine], images.y[mine], attack, seed=seed, device=state.device)
+    if state.world.size == 1:
+        return found.accuracy, found.loss
+    n = len(found.correct)
+    sums = torch.tensor([100.0 * int(found.correct.sum()), n * found.loss, n], dtype=torch.float64, device=state.device)
+    state.world.sum_([sums])
+    return (sums[0] / sums[2]).item(), (sums[1] / sums[2]).item()
 
 
 def _after_epoch(state: State, job: Train, split: Split, row: dict[str, Any]) -> None:
@@ -202,7 +223,7 @@ def _collapsed(state: State, job: Train, split: Split, row: dict[str, Any]) -> b
     """PGD-5 on one fixed training batch; True when it lost more than 20 points in an epoch (Wong et al., 2020, Section 5)."""
     n = min(job.batch, len(split.train))
     attack = PGD(eps=job.loss.attack.eps, steps=5, step=0.5)
-    row["fixed_batch_ra"] = evaluate(state.model, split.train.x[:n], split.train.y[:n], attack, seed=0, device=state.device).accuracy
+    row["fixed_batch_ra"], _ = _measured(state, Images(split.train.x[:n], split.train.y[:n]), attack, 0)
     fell = bool(state.history) and row["fixed_batch_ra"] < state.history[-1]["fixed_batch_ra"] - 20
     if not fell:
         state.loss["before"] = {k: v.detach().clone() for k, v in state.net.state_dict().items()}

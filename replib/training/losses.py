@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from replib.attacks.pgd import perturb
 from replib.spec import SpecError
@@ -85,7 +86,7 @@ def _carried(x: Tensor, eps: float, memory: MutableMapping[str, Any]) -> Tensor:
 
 def scales(model: nn.Module) -> list[nn.Parameter]:
     """The scale vectors of all batch normalisations, in forward order."""
-    return [m.weight for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
+    return [m.weight for m in model.modules() if isinstance(m, _BatchNorm)]
 
 
 def kernels(model: nn.Module) -> list[nn.Parameter]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from replib.data.load import Split, load
 from replib.data.released import locate
@@ -19,7 +20,7 @@ from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.loop import make_optimizer, train
 from replib.training.losses import replays
-from replib.training.spec import Compose, Distill, Fresh, FromRun, Init, Loss, Released, Slimming, Train
+from replib.training.spec import Compose, Distill, FreeAT, Fresh, FromRun, Init, Loss, Released, Slimming, Train
 from replib.training.state import Masked, State, generator
 
 
@@ -133,10 +134,38 @@ def teachers(context: Context, loss: Loss, split: Split) -> dict[str, nn.Module]
     return found
 
 
+class OneProcessOnly(ReplibError):
+    """A run that several processes cannot make together; all of them say so."""
+
+
+def shared(net: nn.Module, job: Train, images: int, context: Context) -> nn.Module:
+    """`net` for training by several processes: batch normalisation takes its statistics over all of them.
+
+    The result is that of one process but for rounding and for the draws of augmentation and attacks, of which every process has its own.
+    Raises :class:`OneProcessOnly` for what only one process can do.
+    """
+    size = context.world.size
+    alone = {
+        "free adversarial training": isinstance(job.loss, FreeAT),
+        "averaging of weights": job.average is not None,
+        "keeping every epoch's weights": "weights" in job.retain,
+        "batch normalisation on processors": context.device == "cpu" and any(isinstance(m, _BatchNorm) for m in net.modules()),
+        f"a last batch of {(images - 1) % job.batch + 1} images": (images - 1) % job.batch + 1 < size * job.accumulate,
+    }
+    if refused := [what for what, there in alone.items() if there]:
+        raise OneProcessOnly(
+            f"{context.task} cannot be trained by {size} processes because of {', '.join(refused)}. Run it without torchrun."
+        )
+    return nn.SyncBatchNorm.convert_sync_batchnorm(net)
+
+
 def run_train(job: Train, context: Context) -> Output:
     """Set up the state of a training run and train it."""
     split = load(job.data, context.data_root, context.device)
-    net = placed(initial(context, narrowed(context.store, context.task), job.init, split), context.device)
+    net = initial(context, narrowed(context.store, context.task), job.init, split)
+    if context.world.size > 1:
+        net = shared(net, job, len(split.train), context)
+    net = placed(net, context.device)
     masks: Masks = {}
     if job.ticket is not None:
         masks = {n: m.to(context.device) for n, m in ticket_masks(context.store, context.parent(job.ticket), net).items()}
@@ -150,5 +179,6 @@ def run_train(job: Train, context: Context) -> Output:
         epochs=job.epochs,
         device=context.device,
         masks=masks,
+        world=context.world,
     )
     return train(state, split, teachers(context, job.loss, split), context.folder, context.progress)

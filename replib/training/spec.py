@@ -326,6 +326,8 @@ class Train(Job):
 
     `masking`: "projected" zeroes weights and momentum after each step and leaves dense gradients visible; "parametrized" keeps hidden
     dense weights and computes with mask times weight; "straight_through" also lets pruned weights learn.
+    `accumulate` splits every batch into so many parts whose gradients are summed, for networks that do not fit otherwise; batch
+    normalisation then sees the parts.
     `channels` is a job whose results say under "channels" how many each convolution keeps (see :class:`~replib.models.spec.Net`).
     `retain` is not part of the key: "weights" keeps every epoch, "masks@0.2" the largest fifth of the weights after each epoch.
     """
@@ -348,6 +350,7 @@ class Train(Job):
     average: Average | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     channels: Job | Pinned | None = None
+    accumulate: int = 1
     retain: tuple[str, ...] = field(default=(), metadata={"hashed": False})
     name: str = field(default="", metadata={"hashed": False})
 
@@ -356,6 +359,9 @@ class Train(Job):
             raise SpecError("Train.channels and Net.channels both say how wide the network is; give one of them.")
         within("Train.epochs", self.epochs, 0 if isinstance(self.init, Released) else 1)
         within("Train.batch", self.batch, 1)
+        within("Train.accumulate", self.accumulate, 1, self.batch)
+        if self.accumulate > 1 and isinstance(self.loss, FreeAT):
+            raise SpecError("Train.accumulate cannot be combined with FreeAT, whose perturbation belongs to a whole batch; leave it out.")
         for kept in self.retain:
             if kept != "weights" and not (kept.startswith("masks@") and _is_density(kept[6:])):
                 raise SpecError(f"Train.retain = {kept!r} is not known; it must be 'weights' or 'masks@DENSITY', such as 'masks@0.2'.")

@@ -18,6 +18,7 @@ from replib.models.build import prunable
 from replib.sparsity.masks import Masks, project_
 from replib.spec import Task, stream_seed
 from replib.store.files import sha256, write_atomically, write_weights
+from replib.store.world import ALONE, World
 
 Tree = dict[str, Any]
 
@@ -85,6 +86,7 @@ class State:
     average: Tree = field(default_factory=dict)
     spent: Tree = field(default_factory=dict)
     stopped: str = ""
+    world: World = ALONE
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
