@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from replib.data import ROLES, Data
+from replib.data.listings import LISTINGS
 from replib.data.load import PARTS, load
 from replib.data.real import READERS, _tail, tiny_imagenet_subset
 from replib.data.status import SOURCES, Archive, Source, data_root, examine, fetch, report, require
@@ -27,7 +28,8 @@ REAL = [name for name, entry in ROLES.items() if not entry.embedded]
 
 
 def test_every_real_set_has_a_source_and_a_reader():
-    assert set(REAL) == set(SOURCES) == set(READERS)
+    assert set(REAL) == set(SOURCES) == {*READERS, *LISTINGS}
+    assert not {*READERS} & {*LISTINGS}
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from replib.data.pictures import Pictures
 from replib.data.roles import Augmentation, Role
 
 
@@ -21,11 +24,15 @@ def augment(x: Tensor, rules: Augmentation | Role, generator: torch.Generator) -
     if rules.flip:
         x = flip(x, generator)
     x = to_float(x)
+    if rules.area < 1:
+        x = resized_crop(x, rules.area, rules.side or x.shape[2], generator)
     return rotate(x, rules.rotation, generator) if rules.rotation else x
 
 
-def to_float(x: Tensor) -> Tensor:
-    """uint8 pixels in 0..255 as float32 in [0, 1]; floats unchanged."""
+def to_float(x: Tensor | Pictures) -> Tensor:
+    """uint8 pixels in 0..255 as float32 in [0, 1]; floats unchanged. Pictures on disk are decoded."""
+    if isinstance(x, Pictures):
+        x = x.loaded()
     return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
@@ -37,6 +44,27 @@ def crop(x: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     columns = shift[1] + torch.arange(w, device=x.device)
     place = (rows[:, :, None] * (w + 2 * pad) + columns[:, None, :]).view(n, 1, h * w).expand(n, c, h * w)
     return F.pad(x, (pad,) * 4).flatten(2).gather(2, place).view(n, c, h, w)
+
+
+def resized_crop(x: Tensor, area: float, side: int, generator: torch.Generator) -> Tensor:
+    """A part of every picture (float), resampled bilinearly to (N, C, side, side).
+
+    Its share of the area is uniform in [`area`, 1], the logarithm of its width over its height in ±log(4/3), its place uniform.
+
+    Departs: a part that would stick out is narrowed where torchvision's RandomResizedCrop draws again, edges lie between pixels, and
+    nothing is blurred before shrinking. ImageNet's parts are cut from the central square at 256 pixels, not from the file's whole picture.
+    """
+    n, _, h, w = x.shape
+    share, shape, across, down = torch.rand(4, n, generator=generator, device=x.device)
+    size = (area + (1 - area) * share) * h * w
+    ratio = ((2 * shape - 1) * math.log(4 / 3)).exp()
+    width, height = (size * ratio).sqrt().clamp(max=w) / w, (size / ratio).sqrt().clamp(max=h) / h
+    zero = torch.zeros_like(width)
+    # in units of half a picture, from its centre: what is left beside the part is 1 - width on either side
+    left, top = (2 * across - 1) * (1 - width), (2 * down - 1) * (1 - height)
+    theta = torch.stack([width, zero, left, zero, height, top], 1).view(-1, 2, 3).to(x.dtype)
+    grid = F.affine_grid(theta, [n, x.shape[1], side, side], align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def flip(x: Tensor, generator: torch.Generator) -> Tensor:

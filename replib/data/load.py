@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from replib.data.listings import LISTINGS, listing
+from replib.data.pictures import Pictures
 from replib.data.real import READERS
 from replib.data.roles import Augmentation
 from replib.data.spec import Data
-from replib.data.splits import Raw, balanced, resize
+from replib.data.splits import balanced, resize
 from replib.data.stand_ins import STAND_INS
-from replib.data.status import data_root
+from replib.data.status import data_root, require
 from replib.spec import ReplibError
 
 PARTS = ("train", "val", "test")
@@ -24,9 +26,9 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Images:
-    """`x`: uint8 (N, C, H, W), 0 to 255. `y`: int64 (N,), the class of each picture."""
+    """`x`: uint8 (N, C, H, W), 0 to 255, in memory or on disk. `y`: int64 (N,), the class of each picture."""
 
-    x: Tensor
+    x: Tensor | Pictures
     y: Tensor
 
     def __len__(self) -> int:
@@ -67,8 +69,10 @@ def load(data: Data, root: str | Path | None = None, device: str | torch.device 
 
 @functools.lru_cache(maxsize=16)
 def _load(data: Data, root: Path | None, device: str) -> Split:
+    if root is not None and data.name in LISTINGS:
+        return _on_disk(data, root, device)
     raw = STAND_INS[data.name]() if root is None else READERS[data.name](root)
-    keep = {part: _keep(raw, part, data) for part in PARTS}
+    keep = {part: _keep(getattr(raw, part)[1], part, data) for part in PARTS}
 
     def images(part: str) -> Images:
         x, y = getattr(raw, part)
@@ -86,8 +90,33 @@ def _load(data: Data, root: Path | None, device: str) -> Split:
     )
 
 
-def _keep(raw: Raw, part: str, data: Data) -> np.ndarray:
-    y, n = getattr(raw, part)[1], getattr(data, f"n_{part}")
+def _on_disk(data: Data, root: Path, device: str) -> Split:
+    """The splits of a data set whose pictures are decoded when they are used; classes are on `device`."""
+    require(data.name, root)
+    found, side = listing(data.name, root), data.shape[1]
+    larger = round(side * 256 / 224)
+
+    def images(part: str) -> Images:
+        y = np.array([c for _, c in found[part]])
+        keep = _keep(y, part, data)
+        paths = [found[part][i][0] for i in keep]
+        cut_later = part == "train" and data.augmentation.area < 1
+        return Images(Pictures(paths, larger if cut_later else side, larger), torch.from_numpy(y[keep]).to(device))
+
+    parts = [images(part) for part in PARTS]
+    return Split(
+        *parts,
+        classes=data.role.classes,
+        mean=data.role.mean,
+        std=data.role.std,
+        shape=data.shape,
+        source=torch.arange(len(parts[2])),
+        augmentation=data.augmentation,
+    )
+
+
+def _keep(y: np.ndarray, part: str, data: Data) -> np.ndarray:
+    n = getattr(data, f"n_{part}")
     if n is not None and n > len(y):
         raise ReplibError(f"Data.n_{part} = {n}, but the files of {data.name!r} have {len(y)} such pictures. Ask for at most that.")
     return balanced(y, n, data.role.classes)

