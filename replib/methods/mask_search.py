@@ -77,6 +77,11 @@ class Goal(Spec, ABC):
     attack: ClassVar[PGD | None] = None  # of the images that distances are measured on
     entries: ClassVar[Entries] = "all"  # of the kernel, in distances
 
+    @property
+    def title(self) -> str:
+        """What the method is called."""
+        return type(self).__name__
+
     def begin(self, s: Search) -> Masks:
         """The first mask."""
         return s.largest()
@@ -139,7 +144,7 @@ class MaskSearch(Job):
         return max(1, (self.data.n_train or self.data.role.n_train) // self.batch)
 
     def label(self) -> str:
-        return f"{type(self.goal).__name__} mask search at {100 * (1 - self.density):g} %"
+        return f"{self.goal.title} mask search at {100 * (1 - self.density):g} %"
 
 
 def squared_kernel_difference(

@@ -68,6 +68,10 @@ class AWT(Goal):
         if self.entries == "diagonal" and self.kernel == "halves":
             raise SpecError("AWT.kernel = 'halves' pairs different images, which a diagonal does not have; use kernel = 'whole'.")
 
+    @property
+    def title(self) -> str:
+        return "NTT" if self.attack is None else "S-AWT" if self.entries == "diagonal" else "AWT"
+
     def begin(self, s: Search) -> Masks:
         if self.first == "magnitude":
             return s.largest()
