@@ -274,9 +274,14 @@ def test_when_surgeries_happen(store, changes, happens):
 
 
 # ---- as a job -----------------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "goal", [SMALL.goal, replace(NTT, refresh=3), Surgery(), AWT(ATTACK, entries="diagonal")], ids=lambda g: str(g)[:40]
-)
+GOALS = {"AWT": SMALL.goal, "NTT": replace(NTT, refresh=3), "Surgery": Surgery(), "S-AWT": AWT(ATTACK, entries="diagonal")}
+
+
+def test_searches_are_called_what_the_papers_call_them():
+    assert [replace(SMALL, goal=g).label().split(" mask")[0] for g in GOALS.values()] == list(GOALS)
+
+
+@pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS)
 def test_the_same_search_gives_the_same_bits(store, tmp_path, goal):
     job = replace(SMALL, goal=goal)
     other = type(store)(tmp_path / "other")
