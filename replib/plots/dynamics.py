@@ -45,6 +45,8 @@ def theorem(frame: pd.DataFrame) -> Figure:
         row[1].set_ylabel("movement / kernel")
     for ax in axes[-1]:
         ax.set_xlabel("width n")
+        ax.set_xticks(means.index, [f"{n}" for n in means.index])
+        ax.minorticks_off()
     for ax in axes[0]:
         ax.legend(fontsize=8)
     return figure
