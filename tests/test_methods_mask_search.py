@@ -69,7 +69,7 @@ def by_hand(s: Search, goal: AWT) -> torch.Tensor:
     else:
         target, kernel = ((found - wanted) ** 2).sum() / n, (delta**2).sum() / len(rows) ** 2
     active = sum((w * s.masks[m]).square().sum() for m, w in s.weights.items())
-    return target + goal.kernel_weight * kernel + goal.penalty / s.job.density * active
+    return target + goal.kernel_weight * kernel + goal.penalty / s.density * active
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from replib.models.build import prunable
 from replib.spec import Job, Pinned, ReplibError, SpecError, stream_seed, task
 from replib.store.context import Context
 from replib.store.folder import Output
+from replib.store.world import ALONE
 from replib.training import (
     SGD,
     Average,
@@ -121,10 +122,10 @@ def test_a_collapse_keeps_the_weights_of_the_epoch_before(store, monkeypatch, gu
 
 def test_twenty_points_are_not_yet_a_collapse(monkeypatch):
     net = nn.Linear(2, 2)
-    state = SimpleNamespace(history=[{"fixed_batch_ra": 60.0}], loss={}, model=net, net=net, device="cpu")
+    state = SimpleNamespace(history=[{"fixed_batch_ra": 60.0}], loss={}, model=net, net=net, device="cpu", world=ALONE)
     job = RECIPE.fast_at(guard=True)
     for accuracy, expected in ((40.0, False), (39.9, True)):
-        monkeypatch.setattr(loop, "evaluate", lambda *a, ra=accuracy, **k: SimpleNamespace(accuracy=ra))
+        monkeypatch.setattr(loop, "evaluate", lambda *a, ra=accuracy, **k: SimpleNamespace(accuracy=ra, loss=0.0))
         assert loop._collapsed(state, job, SPLIT, {}) is expected
 
 

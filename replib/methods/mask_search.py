@@ -17,17 +17,18 @@ from replib.attacks.pgd import perturb
 from replib.data import Data
 from replib.data.augment import to_float
 from replib.data.load import Split, load
+from replib.methods.tickets import kept_share, sparsity_words
 from replib.models import Net
 from replib.models.build import prunable
 from replib.models.tangent import Entries, tangent_kernel
 from replib.sparsity.masks import Masks, buffers_like, counts, density, global_top, layerwise_top, pack, relative_hamming
 from replib.sparsity.quotas import quotas
-from replib.spec import Job, Spec, within
+from replib.spec import Job, Pinned, Spec, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.loop import Diverged, make_optimizer
 from replib.training.networks import fresh, placed
-from replib.training.spec import Adam, Fresh
+from replib.training.spec import Adam, Fresh, Train
 from replib.training.state import Masked, generator
 
 
@@ -45,6 +46,7 @@ class Search:
     model: Masked
     optimizer: torch.optim.Optimizer
     steps: int  # in all
+    density: float
     step: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
 
@@ -61,8 +63,8 @@ class Search:
         """The masks of the largest weights at the job's density, unmasked weights included: layer by layer, or over all."""
         magnitudes = {n: w.detach().abs() for n, w in self.weights.items()}
         if self.job.across == "network":
-            return global_top(magnitudes, self.job.density)
-        return layerwise_top(magnitudes, quotas("uniform", {n: tuple(w.shape) for n, w in self.weights.items()}, self.job.density))
+            return global_top(magnitudes, self.density)
+        return layerwise_top(magnitudes, quotas("uniform", {n: tuple(w.shape) for n, w in self.weights.items()}, self.density))
 
     def random(self, purpose: str) -> torch.Generator:
         """The generator of one purpose of this search."""
@@ -101,7 +103,8 @@ class Goal(Spec, ABC):
 
 @dataclass(frozen=True)
 class MaskSearch(Job):
-    """A mask at `density` found by `goal` in `epochs` passes over the training images, from the initial weights of the seed.
+    """A mask at `density` found by `goal` in `epochs` passes over the training images, from the initial weights of the seed. A run as
+    `density` stands for the density that it ended with.
 
     It is a ticket: give it as `ticket` of a run, or of :class:`~replib.methods.tickets.Shuffled`. A run starts from θ0 by default, as D's
     do; ``FromRun(search)`` starts it from the weights that the search ended with, as neural tangent transfer does.
@@ -121,7 +124,7 @@ class MaskSearch(Job):
 
     data: Data
     net: Net
-    density: float
+    density: float | Train | Pinned
     goal: Goal
     epochs: int = 20
     batch: int = 64
@@ -134,7 +137,8 @@ class MaskSearch(Job):
     block: int = 64
 
     def check(self) -> None:
-        within("MaskSearch.density", self.density, 0, 1, low_open=True)
+        if isinstance(self.density, int | float):
+            within("MaskSearch.density", self.density, 0, 1, low_open=True)
         within("MaskSearch.lr", self.lr, 0, low_open=True)
         for name in ("epochs", "batch", "every", "held_out", "images", "block"):
             within(f"MaskSearch.{name}", getattr(self, name), 1)
@@ -144,7 +148,7 @@ class MaskSearch(Job):
         return max(1, (self.data.n_train or self.data.role.n_train) // self.batch)
 
     def label(self) -> str:
-        return f"{self.goal.title} mask search at {100 * (1 - self.density):g} %"
+        return f"{self.goal.title} mask search at {sparsity_words(self.density)}"
 
 
 def squared_kernel_difference(
@@ -215,7 +219,7 @@ def _begin(job: MaskSearch, context: Context) -> Search:
     teacher = copy.deepcopy(student).eval().requires_grad_(False)
     masks: Masks = {}
     model, optimizer = Masked(student, masks, job.goal.straight_through), make_optimizer(Adam(job.lr), student)
-    s = Search(job, seed, split, teacher, student, masks, model, optimizer, job.epochs * job.steps_an_epoch())
+    s = Search(job, seed, split, teacher, student, masks, model, optimizer, job.epochs * job.steps_an_epoch(), kept_share(job, context))
     masks.update(job.goal.begin(s))
     return s
 

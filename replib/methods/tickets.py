@@ -265,8 +265,7 @@ class Ticket(Job):
             )
 
     def label(self) -> str:
-        at = f"{100 * (1 - self.density):g} %" if isinstance(self.density, int | float) else "the density that another run ended with"
-        return f"{type(self.rule).__name__} ticket at {at}"
+        return f"{type(self.rule).__name__} ticket at {sparsity_words(self.density)}"
 
 
 def scoring_batch(scene: Scene, per_class: int, attack: PGD | None = None) -> tuple[Tensor, Tensor]:
@@ -287,8 +286,13 @@ def draw(job: Ticket, context: Context) -> tuple[Scene, Masks]:
     return scene, job.rule.draw(scene)
 
 
-def kept_share(job: Ticket, context: Context) -> float:
-    """The density of a ticket in numbers."""
+def sparsity_words(density: float | Train | Pinned) -> str:
+    """ "90 %" of a density of 0.1, or whose density it is."""
+    return f"{100 * (1 - density):g} %" if isinstance(density, int | float) else "the density that another run ended with"
+
+
+def kept_share(job: Any, context: Context) -> float:
+    """The density of a ticket (or of a mask search) in numbers."""
     if isinstance(job.density, int | float):
         return job.density
     return context.store.results(context.parent(job.density))["density"]

@@ -77,9 +77,9 @@ class AWT(Goal):
             return s.largest()
         shapes, rng = {n: tuple(w.shape) for n, w in s.weights.items()}, s.random("first mask")
         if s.job.across == "network":
-            drawn = global_random(shapes, s.job.density, rng)
+            drawn = global_random(shapes, s.density, rng)
         else:
-            drawn = random_masks(shapes, quotas("uniform", shapes, s.job.density), rng)
+            drawn = random_masks(shapes, quotas("uniform", shapes, s.density), rng)
         return {n: m.to(s.weights[n].device) for n, m in drawn.items()}
 
     def minimise(self, s: Search, index: Tensor) -> float:
@@ -140,7 +140,7 @@ class AWT(Goal):
             value = squares.mean() if self.distances == "means" else squares.sum() / len(xs)
         if self.penalty:
             active = sum((w * s.masks[n]).square().sum() for n, w in s.weights.items())
-            value = value + self.penalty / s.job.density * active
+            value = value + self.penalty / s.density * active
         return value
 
 

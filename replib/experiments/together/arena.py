@@ -1,0 +1,96 @@
+"""Every mask source of the four papers in one arena: one network, one recipe, one final density, and each mask's shuffled twin.
+
+The density is the one at which Flying Bird+ of 80 % ends, seed by seed, so that the method that changes its own density decides it. A twin
+keeps how many weights a mask leaves to each layer and shuffles where they are: what a method is ahead of its twin by is its pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from replib.experiments.achieving_robustness_via_sparsity.runs import ROUNDS as LOTTERY
+from replib.experiments.achieving_robustness_via_sparsity.runs import share
+from replib.experiments.exhibit import rows_exhibit
+from replib.experiments.places import CIFAR10
+from replib.experiments.profiles import Profile, Recipe
+from replib.experiments.rows import Row
+from replib.experiments.sparsity_winning_twice.runs import FLYING, row, ticket
+from replib.experiments.sparsity_winning_twice.tables import equal_density
+from replib.methods import AWT, NTT, Magnitude, MaskSearch, Shuffled
+from replib.root import TOGETHER
+from replib.spec import Job
+from replib.training import Train
+
+ROUNDS = 8
+"""Of iterative pruning. The eighth starts from 0.8 to the seventh power, 21 % of the weights; its mask goes to the arena's density."""
+
+
+def iterative(r: Recipe) -> list[Train]:
+    """The rounds of iterative magnitude pruning as the third paper prunes: each trains the 80 % of the weights that the one before left
+    largest, by standard training, from the first weights.
+
+    Departs: that paper starts from weights that were pre-trained on other data; here a round starts from the initial weights of the seed
+    and lasts a quarter of a run.
+    """
+    made: list[Train] = []
+    for n in range(ROUNDS):
+        drawn = ticket(r, round(0.8**n, 6), Magnitude(made[-1])) if made else None
+        made.append(r.standard(epochs=max(1, round(r.epochs / 4)), ticket=drawn, name=f"IMP, round {n + 1}"))
+    return made
+
+
+def lottery(r: Recipe) -> list[Train]:
+    """The rounds of the second paper's search for a ticket of 90 %: one epoch of 240 each, by adversarial training, from the first weights.
+
+    Departs: that paper leaves the classifier dense; in the arena it is pruned with the rest, as every other mask prunes it.
+    """
+    ratio, made = 0.9, []
+    for n in range(LOTTERY[ratio]):
+        drawn = ticket(r, round(1 - ratio * n / LOTTERY[ratio], 6), Magnitude(made[-1])) if made else None
+        made.append(r.pgd_at(epochs=share(r, 1), ticket=drawn, name=f"Winning Ticket, round {n + 1}"))
+    return made
+
+
+def masks(r: Recipe, density: Train) -> dict[str, tuple[Job, dict[str, Job]]]:
+    """The masks that the first paper does not draw, by setting, with the jobs whose cost belongs to them.
+
+    Departs: adversarial winning tickets are searched with the sampled diagonal of the kernel (S-AWT), as the fourth paper does for networks
+    of this kind.
+    """
+    pruned, drawn = iterative(r), lottery(r)
+    search = {"epochs": max(1, round(r.epochs / 10)), "batch": r.batch, "every": 10}  # 20 of 200 epochs
+    goals = {"S-AWT": AWT(attack=r.attack(), entries="diagonal", refresh=10), "NTT": replace(NTT, refresh=10)}
+    found: dict[str, tuple[Job, dict[str, Job]]] = {
+        "IMP": (ticket(r, density, Magnitude(pruned[-1])), {f"round {i}": j for i, j in enumerate(pruned, 1)}),
+        "Winning Ticket": (ticket(r, density, Magnitude(drawn[-1])), {f"round {i}": j for i, j in enumerate(drawn, 1)}),
+    }
+    return found | {name: (MaskSearch(r.data, r.net, density, goal, **search), {}) for name, goal in goals.items()}
+
+
+def rows(p: Profile) -> list[Row]:
+    """The rows of the first paper at equal final density, those of the masks that it does not draw, and the twins that it lacks."""
+    r = p.recipe(*CIFAR10)
+    ended = row(p, CIFAR10, "Flying Bird+", 0.2).run
+    made = equal_density(p)
+    for name, (mask, costs) in masks(r, ended).items():
+        made.append(_row(r, name, r.pgd_at(ticket=mask, name=name), costs))
+    return [*made, *_twins(r, ended, made)]
+
+
+def _twins(r: Recipe, ended: Train, made: list[Row]) -> Iterator[Row]:
+    """Shuffled twins of all masks that are not random to begin with. Of the Flying Birds it is the mask that they end with."""
+    there = {line.setting for line in made}
+    for line in made:
+        name = f"{line.setting} (shuffled)"
+        if line.setting in ("Baseline", "Random Pruning", "IGQ") or line.setting.endswith("(shuffled)") or name in there:
+            continue
+        mask = line.run if line.setting in FLYING else line.run.ticket
+        yield _row(r, name, r.pgd_at(ticket=ticket(r, ended, Shuffled(mask)), name=f"{line.setting}, shuffled"), {})
+
+
+def _row(r: Recipe, name: str, run: Train, costs: dict[str, Job]) -> Row:
+    return Row(*CIFAR10, 80.0, name, run, r.test_attack(), costs)
+
+
+EXHIBIT = rows_exhibit(f"{TOGETHER}/arena", "Every mask of the four papers under one recipe", rows)
