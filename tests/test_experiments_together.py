@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from replib.experiments.profiles import LAPTOP, PROFILES
@@ -52,7 +54,7 @@ def test_rounds_of_iterative_pruning_follow_each_other():
     r = LAPTOP.recipe("CIFAR-10", "ResNet-18")
     made = arena.iterative(r)
     assert [m.ticket.density if m.ticket else 1.0 for m in made] == [round(0.8**n, 6) for n in range(arena.ROUNDS)]
-    assert all(b.ticket.rule.run == a for a, b in zip(made, made[1:], strict=False))
+    assert all(b.ticket.rule.run == a for a, b in itertools.pairwise(made))
 
 
 @pytest.mark.parametrize("name", PROFILES)
