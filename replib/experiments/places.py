@@ -5,3 +5,5 @@ VGG10, VGG100 = ("CIFAR-10", "VGG-16"), ("CIFAR-100", "VGG-16")
 WIDE = ("CIFAR-10", "WideResNet-34-10")
 UNSEEN10, UNSEEN100 = ("CIFAR-10", "ResNet-50"), ("CIFAR-100", "ResNet-50")  # the unseen models of A's transfer attacks
 DENSE10, DENSE_TINY = ("CIFAR-10", "DenseNet-BC"), ("Tiny-ImageNet", "DenseNet-121")
+MLP_MNIST, CNN_MNIST = ("MNIST", "MLP"), ("MNIST", "CNN")
+CNN10, CNN100 = ("CIFAR-10", "CNN"), ("CIFAR-100", "CNN")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from replib.data import Data
+from replib.experiments import foresight
+from replib.experiments.foresight import Foresight
 from replib.experiments.places import CIFAR10, CIFAR100, DENSE10, DENSE_TINY, TINY, UNSEEN10, UNSEEN100, VGG10, VGG100, WIDE
 from replib.experiments.recipe import Recipe
 from replib.models import Net
@@ -44,6 +46,7 @@ class Profile:
     settings: tuple[str, ...] = ()  # of Table 1, where only some of them are run; empty: all
     attention: Recipe | None = None  # of CIFAR-10 for Figure 6, where its stand-in's maps are too small to look at
     pruning: Pruning = Pruning()
+    foresight: Foresight = foresight.LAPTOP
     ensemble: tuple[str, ...] = ()  # members of AutoAttack, where the whole of it is too dear
     ensemble_images: int | None = None  # and on so many images of each split
 
@@ -152,6 +155,7 @@ SMOKE = Profile(
         DENSE_TINY: replace(_FEW_FINE, net=_FEW_DENSE),
     },
     pruning=Pruning(epochs=1.0, steps=3, patience=0.5, distortion_images=10, distortion_steps=3, penalty=400.0, tiny_lr=1.0),
+    foresight=foresight.SMOKE,
     flagship=1,
     ordering=1,
     scope="stand-in",
@@ -191,6 +195,7 @@ WORKSTATION = Profile(
         DENSE_TINY: replace(_PART_TINY, net=Net("densenet_small")),
     },
     pruning=Pruning(steps=20, distortion_images=200, distortion_steps=20, penalty=40.0, tiny_lr=1.0),
+    foresight=foresight.WORKSTATION,
     flagship=3,
     ordering=3,
     scope="same data reduced",
@@ -215,6 +220,7 @@ PAPER = Profile(
         DENSE10: replace(_PHOTOS, net=Net("densenet40")),
         DENSE_TINY: replace(_PHOTOS, data=Data("tiny_imagenet"), net=Net("densenet121"), batch=32),
     },
+    foresight=foresight.PAPER,
     flagship=3,
     ordering=3,
     scope="paper scale",
@@ -241,7 +247,8 @@ def changed(p: Profile, changes: Mapping[str, float]) -> Profile:
     words = ", ".join(f"{name} = {value}" for name, value in changes.items())
     recipes = {where: replace(r, **changes) for where, r in p.recipes.items()}
     attention = replace(p.attention, **changes) if p.attention else None
-    made = {"recipes": recipes, "attention": attention, "changes": (*p.changes, *changes.items())}
+    searched = replace(p.foresight, recipes={where: replace(r, **changes) for where, r in p.foresight.recipes.items()})
+    made = {"recipes": recipes, "attention": attention, "foresight": searched, "changes": (*p.changes, *changes.items())}
     return replace(p, watermark=f"{p.name} profile with {words}", **made)
 
 

@@ -59,6 +59,14 @@ STYLE: dict[str, Look] = {
     "AWT, γ² = 10⁻⁶": Look("#e69f00", "*", ":"),
     "Algorithm 1": Look("#cc79a7", "^", "--"),
     "random structure": Look("#bcbd22", "v"),
+    "full model": Look("#000000", "s", "-.", "dense"),
+    "Cosentino et al. 2019": Look("#0072b2", "o", "--", "iterative ticket"),
+    "NTT": Look("#009e73", "P"),
+    "NTT, transferred weights": Look("#004d38", "P", ":"),
+    "DNS": Look("#8c564b", "^", "--"),
+    "WT": Look("#0072b2", "o", "-", "winning ticket"),
+    "IWI": Look("#cc79a7", "*"),
+    "S-AWT": Look("#e69f00", "D", "-", "sampled AWT"),
 }
 CHANCE = "#999999"
 

@@ -15,7 +15,10 @@ ACCURACY = (
 )  # fmt: skip
 COMPARED = ("robust_accuracy_best", "robust_accuracy_final", "robust_generalization_gap")
 NETWORK = ("clean_accuracy", "adversarial_accuracy", "distortion_bound", "distortion_censored_share")
+SUBNETWORK = ("natural_test_accuracy", "adversarial_test_accuracy")
 SHORT = {
+    "natural_test_accuracy": "natural accuracy",
+    "adversarial_test_accuracy": "adversarial accuracy",
     "clean_accuracy": "clean accuracy",
     "adversarial_accuracy": "adversarial accuracy",
     "distortion_bound": "distortion bound",
@@ -41,7 +44,7 @@ SHORT = {
 }
 ROW = ["sparsity_percent", "setting"]
 PLACE = ["dataset", "architecture", "variant"]
-NAMES = {"Baseline": "Baseline (dense)"}  # where a row's printed name does not say what it is
+NAMES = {"Baseline": "Baseline (dense)", "full model": "full model (dense)"}  # where a row's printed name does not say what it is
 
 
 def number(value: float, decimals: int = 1, sign: str = "") -> str:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from replib.experiments.adversarial_winning_tickets import table_3, theorem_2
+from replib.experiments.adversarial_winning_tickets import figure_9, figures, table_3, tables, theorem_2
 from replib.experiments.exhibit import Exhibit
 
-EXHIBITS: tuple[Exhibit, ...] = (table_3.EXHIBIT, theorem_2.EXHIBIT)
+EXHIBITS: tuple[Exhibit, ...] = (
+    *tables.EXHIBITS,
+    table_3.EXHIBIT,
+    *figures.EXHIBITS,
+    figure_9.EXHIBIT,
+    figures.OUTLINE,
+    theorem_2.EXHIBIT,
+)

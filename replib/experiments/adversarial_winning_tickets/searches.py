@@ -1,0 +1,94 @@
+"""The paper's words as runs: masks searched at the initial weights, networks trained under them, and their random and dense relatives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from replib.attacks import PGD
+from replib.experiments.places import MLP_MNIST
+from replib.experiments.profiles import Profile
+from replib.experiments.recipe import Recipe
+from replib.methods import AWT, NTT, MaskSearch, Quota, Surgery, Ticket
+from replib.methods.mask_search import Goal
+from replib.models.tangent import Entries
+from replib.spec import Job
+from replib.training.spec import PGDAT, Adam, Constant, CrossEntropy, Fresh, FromRun, Train
+
+Place = tuple[str, str]
+Norm = Literal["linf", "l2"]
+
+
+def recipe(p: Profile, place: Place) -> Recipe:
+    """How networks of a place are trained and evaluated."""
+    return p.foresight.recipes[place]
+
+
+def attack(p: Profile, place: Place, steps: int, norm: Norm = "linf") -> PGD:
+    """An attack of so many steps of 2.5 radii over their number.
+
+    Departs: one radius is printed for MNIST and no norm with it, so that the Euclidean attacks of Figure 3 have the same.
+    """
+    eps = recipe(p, place).eps if norm == "linf" else p.foresight.radius
+    return PGD(eps=eps, steps=steps, step=2.5 / steps, norm=norm)
+
+
+def final_attack(p: Profile, place: Place, norm: Norm = "linf") -> PGD:
+    """The attack that accuracies are reported under: PGD-100."""
+    return attack(p, place, recipe(p, place).test_steps, norm)
+
+
+def search(p: Profile, place: Place, density: float, norm: Norm = "linf", entries: Entries | None = None) -> MaskSearch:
+    """Algorithm 1: the ticket of a density; `entries` of the kernel where not those of the place."""
+    s = p.foresight.searches[place]
+    kept = s.entries if entries is None else entries
+    halved = s.kernel if kept == "all" else "whole"
+    goal = AWT(attack(p, place, s.steps, norm), kernel=halved, entries=kept, refresh=s.refresh)
+    return _searched(p, place, density, goal)
+
+
+def _searched(p: Profile, place: Place, density: float, goal: Goal) -> MaskSearch:
+    r, s = recipe(p, place), p.foresight.searches[place]
+    return MaskSearch(
+        r.data, r.net, density, goal, epochs=s.epochs, batch=s.batch, lr=s.lr, every=s.every, held_out=s.held_out, block=s.block
+    )
+
+
+def random(p: Profile, place: Place, density: float) -> Ticket:
+    """A random structure with as many weights in each layer as the ticket has.
+
+    Departs: D does not say how its random structures spread over layers; as its tickets do, so that only positions differ.
+    """
+    r = recipe(p, place)
+    return Ticket(r.data, r.net, density, Quota("uniform"))
+
+
+def trained(p: Profile, place: Place, ticket: Job | None = None, norm: Norm = "linf", name: str = "") -> Train:
+    """A network trained adversarially from its initial weights, dense or under a ticket: phase two."""
+    r = recipe(p, place)
+    return r.pgd_at(
+        loss=PGDAT(attack(p, place, r.train_steps, norm)), validate=attack(p, place, r.val_steps, norm),
+        optim=Adam(lr=r.lr, weight_decay=r.weight_decay), schedule=Constant(), ticket=ticket, name=name,
+    )  # fmt: skip
+
+
+NATURAL_DENSITY = 0.02
+
+
+def natural(p: Profile) -> dict[str, tuple[MaskSearch | None, Train]]:
+    """Figure 1's searches and the runs that follow them, by setting: tuned for half the epochs of adversarial training, as the paper's 50
+    beside 100.
+
+    Surgery is tuned from the weights that it ends with; transfer trains from the initial ones ("from scratch"), and ours beside it from the
+    transferred weights, as its authors do.
+    """
+    s = p.foresight.searches[MLP_MNIST]
+    half = {"loss": CrossEntropy(), "epochs": max(1, round(recipe(p, MLP_MNIST).epochs / 2))}
+    transfer = _searched(p, MLP_MNIST, NATURAL_DENSITY, replace(NTT, refresh=s.refresh))
+    surgery = _searched(p, MLP_MNIST, NATURAL_DENSITY, Surgery())
+    plain = trained(p, MLP_MNIST)
+    made = {
+        "NTT": (transfer, Fresh()), "NTT, transferred weights": (transfer, FromRun(transfer)), "DNS": (surgery, FromRun(surgery)),
+        "full model": (None, Fresh()),
+    }  # fmt: skip
+    return {name: (found, replace(plain, ticket=found, init=start, name=name, **half)) for name, (found, start) in made.items()}
