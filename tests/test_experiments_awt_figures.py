@@ -1,0 +1,189 @@
+"""The fourth paper's tables and figures: the printed rows, the paper's setting, what figures share, and that claims find their rows."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from replib.analysis.evaluation import Evaluate
+from replib.analysis.grafting import Grafting
+from replib.claims import load_claims
+from replib.claims.columns import table
+from replib.claims.predicates.adversarial_winning_tickets import SETTINGS
+from replib.claims.table import NotTestable, Sample
+from replib.experiments.adversarial_winning_tickets import figure_9, figures, rows, searches, tables
+from replib.experiments.places import CNN10, CNN100, CNN_MNIST, MLP_MNIST, VGG10
+from replib.experiments.profiles import LAPTOP, PAPER, PROFILES, SMOKE, changed
+from replib.experiments.registry import EXHIBITS, reported
+from replib.experiments.runner import closure
+from replib.methods import MaskSearch, Quota
+from replib.spec import Task, task
+from replib.training.spec import PGDAT, Adam, Constant, CrossEntropy, Fresh, FromRun
+
+ID = "adversarial_winning_tickets"
+MINE = [id for id in EXHIBITS if id.startswith(f"{ID}/") and id.rpartition("/")[2] not in ("table_3", "theorem_2")]
+
+
+def keys(made: Sequence[rows.Subnetwork]) -> set[tuple]:
+    columns = ["dataset", "architecture", "sparsity_percent", "setting", "variant"]
+    return set(pd.DataFrame([row.labels() for row in made])[columns].itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize(("name", "made", "ours"), [("table_1", tables.table_1, set()), ("table_2", tables.table_2, {"AWT"})])
+def test_every_printed_row_is_there_and_no_other(name, made, ours):
+    printed = reported(f"{ID}/{name}")[["dataset", "architecture", "sparsity_percent", "setting", "variant"]]
+    theirs = set(printed.itertuples(index=False, name=None))
+    for p in (LAPTOP, PAPER):
+        found = keys(made(p))
+        assert theirs <= found
+        assert {row[3] for row in found - theirs} <= ours
+
+
+def test_the_papers_own_setting():
+    dense = searches.trained(PAPER, MLP_MNIST)
+    assert (dense.epochs, dense.batch, dense.optim, dense.schedule) == (100, 64, Adam(lr=1e-3), Constant())
+    assert dense.loss == PGDAT(searches.attack(PAPER, MLP_MNIST, 20))
+    assert (dense.loss.attack.eps, dense.loss.attack.steps, dense.loss.attack.step) == (0.3, 20, 0.125)
+    final = searches.final_attack(PAPER, MLP_MNIST)
+    assert (final.steps, final.step * final.steps) == (100, pytest.approx(2.5))
+    found = searches.search(PAPER, CNN_MNIST, 0.03)
+    assert (found.epochs, found.batch, found.lr, found.goal.entries, found.goal.kernel) == (20, 64, 5e-4, "all", "whole")
+    assert found.goal.attack == searches.attack(PAPER, CNN_MNIST, 20)
+    assert searches.recipe(PAPER, CNN10).eps == searches.recipe(PAPER, CNN100).eps == 8 / 255
+    large = searches.search(PAPER, VGG10, 0.1)
+    assert (large.epochs, large.goal.entries, searches.trained(PAPER, VGG10).epochs) == (10, "diagonal", 20)
+    assert (len(figures.figure_5(PAPER)), len(figures.figure_7(PAPER)), len(figures.figure_8(PAPER))) == (12 - 1, 12 - 1, 6)
+
+
+def test_a_network_and_its_relatives_start_from_the_same_weights_and_differ_in_their_mask():
+    ticket, random, dense = figures.figure_6(LAPTOP)[0], figures.figure_6(LAPTOP)[1], figures.figure_6(LAPTOP)[-1]
+    assert isinstance(ticket.run.ticket, MaskSearch)
+    assert random.run.ticket.rule == Quota("uniform")  # counts by layer as those of a ticket that is searched layer by layer
+    assert ticket.run.ticket.across == "layer"
+    assert ticket.run.init == random.run.init == dense.run.init == Fresh()
+    assert ticket.dense == random.dense == dense.run
+    assert ticket.run.ticket.density == random.run.ticket.density
+
+
+def test_figure_1_tunes_surgery_and_trains_transfer_from_scratch():
+    made = searches.natural(LAPTOP)
+    assert {name: type(run.init) for name, (_, run) in made.items()} == {
+        "NTT": Fresh, "NTT, transferred weights": FromRun, "DNS": FromRun, "full model": Fresh,
+    }  # fmt: skip
+    for found, run in made.values():
+        assert run.loss == CrossEntropy()
+        assert run.ticket == found
+    assert made["DNS"][1].init.run == made["DNS"][0]
+
+
+@pytest.mark.parametrize("p", PROFILES.values(), ids=list(PROFILES))
+def test_figures_of_the_same_networks_share_their_runs(p):
+    names = {id.rpartition("/")[2]: {t.name for t in closure(EXHIBITS[id].tasks(p, [0]))} for id in MINE}
+    assert names["figure_4"] <= names["figure_6"]
+    assert names["figure_8"] <= names["figure_10"]
+    assert {t.name for t in closure([task(row.run, 0) for row in tables.table_1(p) if row.setting == "AWT"])} <= names["figure_3"]
+    runs = {n for n in names["figure_9"] if n.startswith(("train-", "mask_search-"))}
+    assert runs <= names["figure_6"] | names["figure_10"]
+
+
+def test_what_a_notebook_changes_reaches_the_runs():
+    p = changed(LAPTOP, {"epochs": 5, "eps": 0.07})
+    run = searches.trained(p, CNN10)
+    assert (run.epochs, run.loss.attack.eps) == (5, 0.07)
+
+
+# ---- numbers -----------------------------------------------------------------------------------------------------------------------
+def test_milestones_of_a_log():
+    log = pd.DataFrame({"step": [0, 10, 20, 30, 37], "kernel_distance": [9.0, 5, 3, 2, 1], "target_distance": [4.0, 3, 2, 1, 0.5]})
+    found = rows.milestones(log)
+    assert found == {
+        "kernel_distance_start": 9.0, "kernel_distance_half": 5.0, "kernel_distance_end": 1.0,
+        "target_distance_start": 4.0, "target_distance_half": 3.0, "target_distance_end": 0.5,
+    }  # fmt: skip
+
+
+class Canned:
+    """Results of jobs that nobody ran: made-up numbers, the same for the same task."""
+
+    def rng(self, t: Task) -> np.random.Generator:
+        return np.random.default_rng(zlib.crc32(f"{t.name}/{t.seed}".encode()))
+
+    def summary(self, t: Task) -> dict:
+        return {"cost": {"wall_seconds": 1.0}}
+
+    def results(self, t: Task) -> dict:
+        if isinstance(t.job, Evaluate):
+            return {place: {"accuracy": float(self.rng(t).uniform(20, 90))} for place in t.job.places}
+        if isinstance(t.job, Grafting):
+            rise = {"over_upper": float(self.rng(t).uniform(0, 9)), "over_better": 9.0}
+            return {"natural": rise, "adversarial": rise}
+        return {"density": 0.1}
+
+    def table(self, t: Task) -> pd.DataFrame:
+        rng = self.rng(t)
+        if isinstance(t.job, MaskSearch):
+            return pd.DataFrame({"step": [0, 5, 10], "kernel_distance": rng.uniform(1, 9, 3), "target_distance": rng.uniform(1, 9, 3)})
+        return pd.DataFrame({"val_ra": rng.uniform(20, 90, t.job.epochs)})
+
+
+def test_distance_of_curves_is_the_mean_over_epochs_of_the_absolute_difference():
+    class Two(Canned):
+        def table(self, t):
+            return pd.DataFrame({"val_ra": [10.0, 30.0, 50.0] if t.job.ticket is None else [12.0, 24.0, 53.0]})
+
+    sparse, dense = figures.figure_4(SMOKE)[0], figures.figure_4(SMOKE)[-1]
+    assert rows.curve_distance(Two(), sparse.run, dense.run, 0) == pytest.approx((2 + 6 + 3) / 3)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    """Every exhibit of the smallest profile on made-up numbers of two seeds."""
+    made = [EXHIBITS[id].read(Canned(), SMOKE, range(2)) for id in MINE if EXHIBITS[id].seeds != "none"]
+    return Sample(pd.concat(made, ignore_index=True), SETTINGS)
+
+
+def conditions(sample, claim: str):
+    """The claim's conditions; raises MissingResult where a row that it reads is not there."""
+    known = {c.claim_id: c for c in load_claims()}[claim]
+    return known.predicate(table(known, sample, lambda cell: sample.values[cell], "same data reduced"))
+
+
+@pytest.mark.parametrize(
+    ("claim", "n"),
+    [
+        ("awt_ntt_keeps_dynamics", 5), ("awt_distances_fall", 18), ("awt_curves_vs_density", 10), ("awt_beats_cosentino", 4),
+        ("awt_approaches_dense_faster", 1), ("awt_comparable_with_dense", 8), ("awt_beats_random", 9), ("awt_1_beats_random_3", 1),
+        ("awt_sampling_costs_nothing", 6), ("awt_grafting", 2), ("awt_dense_regime_above_02", 8), ("awt_cifar100_beats_random", 4),
+    ],
+)  # fmt: skip
+def test_every_claim_finds_its_rows_in_the_smallest_profile(sample, claim, n):
+    assert len(conditions(sample, claim)) == n
+
+
+def test_the_claim_on_full_mnist_finds_its_rows_and_says_why_it_is_not_tested(sample):
+    with pytest.raises(NotTestable, match="needs 95 % and 85 %"):
+        conditions(sample, "awt_mnist_3_percent")
+
+
+def test_grafts_are_of_the_runs_of_the_other_figures():
+    *sparse, dense = figure_9.rows(SMOKE)
+    made = figure_9.grafts(SMOKE)
+    assert [row for row, _ in made] == sparse
+    for row, job in made:
+        assert (task(job.dense, 0).name, task(job.sparse, 0).name) == (task(dense.run, 0).name, task(row.run, 0).name)
+        assert job.epochs[-1] == dense.run.epochs
+
+
+def test_increases_over_the_upper_network():
+    errors = {("dense", 0): 30.0, ("dense", 1): 33.0, ("dense", 2): 10.0, ("sparse", 0): 10.0, ("sparse", 1): 16.0, ("sparse", 2): 30.0}
+    log = pd.DataFrame(
+        [{"epoch": 4, "lower": lower, "cut": cut, "natural_error": e, "adversarial_error": 2 * e} for (lower, cut), e in errors.items()]
+    )
+    found = figure_9._increases(log).set_index("lower")
+    assert list(found.cut) == [1, 1]
+    assert found.natural.to_dict() == {"dense": 3.0, "sparse": 6.0}
+    assert found.adversarial.to_dict() == {"dense": 6.0, "sparse": 12.0}
