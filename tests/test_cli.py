@@ -20,7 +20,7 @@ from replib.spec import ReplibError
 REPO = Path(__file__).resolve().parents[1]
 TABLE = "sparsity_winning_twice/table_1"
 DRAWING = "sparsity_winning_twice/figure_2"
-UNBUILT = "adversarial_winning_tickets/table_1"  # not "run" in a test: the day it is built, that would train it
+UNBUILT = "together/arena"  # not "run" in a test: the day it is built, that would train it
 
 
 @pytest.fixture

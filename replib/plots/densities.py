@@ -35,7 +35,7 @@ def by_density(data: pd.DataFrame, x: str, y: str, ax: Axes) -> Axes:
         dense, style = sparsity == 0, look(str(setting))
         label = "dense" if dense else f"{round(100 - sparsity, 4):g} %" + (f", {style.label}" if setting in DASHES else "")
         colour, dash = ("#000000", "-.") if dense else (colours[sparsity], DASHES.get(str(setting), "-"))
-        seeds_and_mean(runs, x, y, ax=ax, colour=colour, dash=dash, label=label)
+        seeds_and_mean(runs, x, y, ax=ax, colour=colour, dash=dash, label=label, marker="." if x == "epoch" else "")
     return ax
 
 
@@ -43,7 +43,7 @@ def by_setting(data: pd.DataFrame, x: str, y: str, ax: Axes) -> Axes:
     """One line a setting."""
     for setting, runs in data.groupby("setting", sort=False):
         style = look(str(setting))
-        seeds_and_mean(runs, x, y, ax=ax, colour=style.colour, dash=style.dash, label=style.label)
+        seeds_and_mean(runs, x, y, ax=ax, colour=style.colour, dash=style.dash, label=style.label, marker="." if x == "epoch" else "")
     return ax
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from replib.experiments.adversarial_winning_tickets import rows
 from replib.experiments.registry import Results
 from replib.plots import densities, facts, ladders, save, tables
@@ -57,10 +55,3 @@ def numbers(r: Results, metrics: tuple[str, ...] = (*tables.SUBNETWORK, "curve_d
     shown = r.frame[r.frame.metric.isin(metrics)]
     table = facts.spread(shown.assign(attack=shown.variant.map(densities.norm_of)), ["attack", "sparsity_percent", "setting", "metric"])
     return facts.wide(table), save(r, table=table, name="numbers")
-
-
-def churn(r: Results) -> pd.DataFrame:
-    """Mean share of mask entries that changed between two lines of a search's log, by setting and density."""
-    log = rows.searches(r)
-    mean = log[log.step > 0].groupby(["setting", "sparsity_percent"], sort=False).churn.mean().rename("share of the mask that changed")
-    return mean.reset_index()

@@ -82,12 +82,9 @@ def milestones(log: pd.DataFrame) -> dict[str, float]:
     return {f"{metric}_{when}": float(line[metric]) for metric in DISTANCES for when, line in lines.items()}
 
 
-def tables(r: Any, jobs: Sequence[tuple[Subnetwork, Job | None]], columns: Sequence[str]) -> pd.DataFrame:
+def tables(r: Any, jobs: Sequence[tuple[Subnetwork, Job]], columns: Sequence[str]) -> pd.DataFrame:
     """`columns` of the jobs' metrics.csv of all seeds, with what tells the rows apart: data set, setting, sparsity, variant, seed."""
-    parts = [
-        r.evidence.table(task(job, seed))[list(columns)].assign(**row.labels(), seed=seed)
-        for row, job in jobs if job is not None for seed in r.seeds
-    ]  # fmt: skip
+    parts = [r.evidence.table(task(job, seed))[list(columns)].assign(**row.labels(), seed=seed) for row, job in jobs for seed in r.seeds]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -97,5 +94,9 @@ def curves(r: Any) -> pd.DataFrame:
 
 
 def searches(r: Any) -> pd.DataFrame:
-    """Distances, accuracies and changes of the mask by step of every search of an exhibit."""
-    return tables(r, [(row, row.search) for row in r.exhibit.rows(r.profile)], SEARCH)
+    """Distances, accuracies and changes of the mask by step of every search of an exhibit; one that two rows share is the first one's."""
+    found = {}
+    for row in r.exhibit.rows(r.profile):
+        if row.search is not None:
+            found.setdefault(task(row.search, 0).name, (row, row.search))
+    return tables(r, list(found.values()), SEARCH)
