@@ -26,6 +26,8 @@ FINGERPRINTS = {
     "mnist14": "2b22da4f11cac10d",
     "mnist28": "94c2488a524dc751",
     "mnist_source": "724c93fc0affa767",
+    "further_fine": "59b49c2b5f050e57",
+    "further_inverted": "e8a419db12668c00",
 }
 
 

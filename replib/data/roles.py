@@ -100,6 +100,14 @@ _TABLE = (
         "What nets are pre-trained on. Shares no picture with digits, digit_pairs and scenes, the downstream sets.",
     ),
     Role(
+        "further_fine", "CUB-200", POOLS[1], (1, 16, 16), 200, 1000, 600, 1000, 0.15, (0.1225,), (0.2878,), _CROP,
+        "Two digits side by side or one above the other, of pictures that pre-training does not see: many classes.",
+    ),
+    Role(
+        "further_inverted", "VisDA17", POOLS[1], (1, 14, 14), 10, 1000, 500, 2000, 0.2, (0.6479,), (0.2229,), _NONE,
+        "Dark digits on an uneven bright ground, of pictures that pre-training does not see: another domain.",
+    ),
+    Role(
         "cifar10", "CIFAR-10", "real", (3, 32, 32), 10, 45000, 5000, 10000, 8 / 255, *_CIFAR10_STATS, _CIFAR,
         "The first 45,000 training pictures in file order, the last 5,000 for validation.",
     ),

@@ -99,12 +99,31 @@ def mnist28() -> Raw:
     return _plain(*mnist_pool(), _mnist_parts())
 
 
+def _further_parts() -> list[np.ndarray]:
+    """1,000 / 500 / 2,000 of the pictures that `mnist_source` only tests on."""
+    y = mnist_pool()[1]
+    rest = _source_parts()[2]
+    return [rest[i] for i in stratified(y[rest], (1000, 500), "mnist further")]
+
+
+def _source_parts() -> list[np.ndarray]:
+    """The split of the MNIST pool to pre-train on: 1,000 / 500 / 3,500."""
+    return stratified(mnist_pool()[1], (1000, 500), "mnist source")
+
+
 def mnist_source() -> Raw:
     """1,000 / 500 / 3,500 pictures of MNIST at 14×14, to pre-train on; shares no picture with the stand-ins made of
     digits.
     """
     x, y = mnist_pool()
-    return _plain(resize(x, 14, 14), y, stratified(y, (1000, 500), "mnist source"))
+    return _plain(resize(x, 14, 14), y, _source_parts())
+
+
+def further_inverted() -> Raw:
+    """Pictures that pre-training does not see at 14×14, dark on a ground that brightens from left to right: 1,000 / 500 / 2,000."""
+    x, y = mnist_pool()
+    ground = np.linspace(120, 250, 14)
+    return _plain(np.rint(ground * (1 - 0.8 * resize(x, 14, 14) / 255)).astype(np.uint8), y, _further_parts())
 
 
 # Two digits a picture -------------------------------------------------------------------------------------------------
@@ -163,13 +182,23 @@ def mnist_fine() -> Raw:
     The digits are MNIST's middle 24×24 pixels as 8×8 means, brightened by half, because a mean over a thin stroke is so
     dim that no ε suits it and the full strokes both. Every test digit is used exactly once.
     """
+    return _fine(_mnist_parts(), 20, "mnist fine")
+
+
+def further_fine() -> Raw:
+    """The same 200 classes made of pictures that pre-training does not see: 1,000 / 600 / 1,000."""
+    return _fine(_further_parts(), 10, "further fine")
+
+
+def _fine(parts: list[np.ndarray], rounds: int, purpose: str) -> Raw:
+    """`rounds` of 100 pairs to test on, out of the pictures `parts` of the MNIST pool."""
     x, y = mnist_pool()
     x = np.minimum(resize(x[:, :, 2:26, 2:26], 8, 8) * 1.5, 255).astype(np.uint8)
-    train, val, test = _mnist_parts()
+    train, val, test = parts
     members = {
-        "train": _pairs(train, y, 10, "mnist fine, train"),
-        "val": _pairs(val, y, 6, "mnist fine, val"),
-        "test": _pairs(test, y, 20, "mnist fine, test"),
+        "train": _pairs(train, y, 10, f"{purpose}, train"),
+        "val": _pairs(val, y, 6, f"{purpose}, val"),
+        "test": _pairs(test, y, rounds, f"{purpose}, test"),
     }
 
     def part(m: np.ndarray) -> Pool:
@@ -217,4 +246,6 @@ def _scene(digits: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     return out
 
 
-STAND_INS: dict[str, Callable[[], Raw]] = {f.__name__: f for f in (digits, digit_pairs, scenes, mnist_fine, mnist14, mnist28, mnist_source)}
+STAND_INS: dict[str, Callable[[], Raw]] = {
+    f.__name__: f for f in (digits, digit_pairs, scenes, mnist_fine, mnist14, mnist28, mnist_source, further_fine, further_inverted)
+}
