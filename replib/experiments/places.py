@@ -7,3 +7,6 @@ UNSEEN10, UNSEEN100 = ("CIFAR-10", "ResNet-50"), ("CIFAR-100", "ResNet-50")  # t
 DENSE10, DENSE_TINY = ("CIFAR-10", "DenseNet-BC"), ("Tiny-ImageNet", "DenseNet-121")
 MLP_MNIST, CNN_MNIST = ("MNIST", "MLP"), ("MNIST", "CNN")
 CNN10, CNN100 = ("CIFAR-10", "CNN"), ("CIFAR-100", "CNN")
+SOURCE = ("ImageNet", "ResNet-50")  # where C pre-trains and prunes
+TO_CIFAR10, TO_CIFAR100, TO_SVHN = ("CIFAR-10", "ResNet-50"), ("CIFAR-100", "ResNet-50"), ("SVHN", "ResNet-50")  # where C transfers to
+TO_CUB, TO_VISDA = ("CUB-200", "ResNet-50"), ("VisDA17", "ResNet-50")  # and in its Figure A10

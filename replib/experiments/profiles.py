@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from replib.data import Data
-from replib.experiments import foresight
+from replib.experiments import foresight, transfer
 from replib.experiments.foresight import Foresight
 from replib.experiments.places import CIFAR10, CIFAR100, DENSE10, DENSE_TINY, TINY, UNSEEN10, UNSEEN100, VGG10, VGG100, WIDE
 from replib.experiments.recipe import Recipe
+from replib.experiments.transfer import Transfer
 from replib.models import Net
 from replib.spec import ReplibError, SpecError, choose
 
@@ -47,6 +48,7 @@ class Profile:
     attention: Recipe | None = None  # of CIFAR-10 for Figure 6, where its stand-in's maps are too small to look at
     pruning: Pruning = Pruning()
     foresight: Foresight = foresight.LAPTOP
+    transfer: Transfer = transfer.LAPTOP
     ensemble: tuple[str, ...] = ()  # members of AutoAttack, where the whole of it is too dear
     ensemble_images: int | None = None  # and on so many images of each split
 
@@ -156,6 +158,7 @@ SMOKE = Profile(
     },
     pruning=Pruning(epochs=1.0, steps=3, patience=0.5, distortion_images=10, distortion_steps=3, penalty=400.0, tiny_lr=1.0),
     foresight=foresight.SMOKE,
+    transfer=transfer.SMOKE,
     flagship=1,
     ordering=1,
     scope="stand-in",
@@ -196,6 +199,7 @@ WORKSTATION = Profile(
     },
     pruning=Pruning(steps=20, distortion_images=200, distortion_steps=20, penalty=40.0, tiny_lr=1.0),
     foresight=foresight.WORKSTATION,
+    transfer=transfer.WORKSTATION,
     flagship=3,
     ordering=3,
     scope="same data reduced",
@@ -221,6 +225,7 @@ PAPER = Profile(
         DENSE_TINY: replace(_PHOTOS, data=Data("tiny_imagenet"), net=Net("densenet121"), batch=32),
     },
     foresight=foresight.PAPER,
+    transfer=transfer.PAPER,
     flagship=3,
     ordering=3,
     scope="paper scale",
@@ -248,8 +253,9 @@ def changed(p: Profile, changes: Mapping[str, float]) -> Profile:
     recipes = {where: replace(r, **changes) for where, r in p.recipes.items()}
     attention = replace(p.attention, **changes) if p.attention else None
     searched = replace(p.foresight, recipes={where: replace(r, **changes) for where, r in p.foresight.recipes.items()})
-    made = {"recipes": recipes, "attention": attention, "foresight": searched, "changes": (*p.changes, *changes.items())}
-    return replace(p, watermark=f"{p.name} profile with {words}", **made)
+    moved = replace(p.transfer, recipes={where: replace(r, **changes) for where, r in p.transfer.recipes.items()})
+    made = {"recipes": recipes, "attention": attention, "transfer": moved, "foresight": searched}
+    return replace(p, watermark=f"{p.name} profile with {words}", changes=(*p.changes, *changes.items()), **made)
 
 
 def profile(name: str) -> Profile:

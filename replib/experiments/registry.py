@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from replib.experiments import achieving_robustness_via_sparsity, adversarial_winning_tickets, sparsity_winning_twice, together
+from replib.experiments import (
+    achieving_robustness_via_sparsity,
+    adversarial_winning_tickets,
+    double_win_lottery_tickets,
+    sparsity_winning_twice,
+    together,
+)
 from replib.experiments.cost import estimate, human
 from replib.experiments.exhibit import Exhibit
 from replib.experiments.profiles import Profile, changed, profile
@@ -23,7 +29,7 @@ from replib.store.evidence import Evidence, Published, Reader
 TRAIN_IN_NOTEBOOK_SECONDS = 120.0
 
 
-PAPERS = (sparsity_winning_twice, achieving_robustness_via_sparsity, adversarial_winning_tickets, together)
+PAPERS = (sparsity_winning_twice, achieving_robustness_via_sparsity, double_win_lottery_tickets, adversarial_winning_tickets, together)
 EXHIBITS: dict[str, Exhibit] = {e.id: e for paper in PAPERS for e in paper.EXHIBITS}
 """Every exhibit that can be run, by id, in the order of the papers."""
 

@@ -1,0 +1,151 @@
+"""The paper's words as runs: pre-training, iterative pruning on the source, and transfer of tickets."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+from replib.experiments.profiles import Profile, Recipe
+from replib.experiments.transfer import Transfer
+from replib.methods import Magnitude, Random, Ticket
+from replib.training import PGDAT, SGD, Constant, Cosine, CrossEntropy, Fresh, FromRun, Released, Steps, Train
+
+PAPER = "double_win_lottery_tickets"
+Kind = Literal["standard", "fast adversarial", "adversarial"]
+PRE_TRAININGS: tuple[Kind, ...] = ("standard", "fast adversarial", "adversarial")
+SHORT = {"standard": "STD", "fast adversarial": "FAT", "adversarial": "AT"}
+IMP_ST, IMP_AT = "IMP with standard re-training", "IMP with adversarial re-training"
+OMP, RP = "One-shot Magnitude Pruning", "Random Pruning"
+METHODS = (IMP_ST, IMP_AT, OMP, RP)
+BEST = {"standard": "best_sa", "adversarial": "best_ra"}
+"""Checkpoint that is evaluated, by downstream training.
+
+Departs: the paper does not say which checkpoint it reports; after adversarial training both accuracies are those of the epoch with the
+highest robust accuracy on validation images.
+"""
+
+
+def kept(rounds: int) -> float:
+    """Share of the weights that is left after so many rounds, each of which removes 20 % of what there is."""
+    return round(0.8**rounds, 12)
+
+
+def percent(rounds: int) -> float:
+    """Sparsity after so many rounds as the paper prints it: 73.79 after six."""
+    return round(100 * (1 - 0.8**rounds), 2)
+
+
+def pretrained(p: Profile, kind: Kind) -> FromRun:
+    """The pre-trained network: weights and buffers that every ticket returns to.
+
+    Departs: where the files that others published are not used, as they are at the paper's scale, each seed pre-trains networks of its own
+    on the source, each kind from initial weights of its own; fast adversarial training stops when its robust accuracy collapses.
+    """
+    return _pretrained(p.transfer, kind)
+
+
+@functools.cache
+def _pretrained(t: Transfer, kind: Kind) -> FromRun:
+    r = t.source
+    if t.released:
+        name = SHORT[kind].lower()
+        return FromRun(r.pgd_at(loss=CrossEntropy(), epochs=0, init=Released(name), name=f"Published network, {kind} training"))
+    start = Fresh(draw=PRE_TRAININGS.index(kind))
+    made = {
+        "standard": lambda: r.standard(schedule=Steps(), init=start, name="Standard pre-training"),
+        "fast adversarial": lambda: r.fast_at(guard=True, init=start, name="Fast adversarial pre-training"),
+        "adversarial": lambda: r.pgd_at(init=start, name="Adversarial pre-training"),
+    }
+    return FromRun(made[kind]())
+
+
+def retrained(t: Transfer, kind: Kind, method: str, ticket: Ticket, rounds: int) -> Train:
+    """A round of iterative pruning: the ticket, rewound to the pre-trained weights and buffers, trained on the source.
+
+    The attack of adversarial re-training takes three steps of ε/4, as the paper says; its released code takes 2ε/3.
+    """
+    r = t.retrain
+    loss = PGDAT(r.attack(steps=3)) if method == IMP_AT else CrossEntropy()
+    name = f"{method} of {kind} pre-training, round {rounds}"
+    return r.pgd_at(loss=loss, ticket=ticket, init=_pretrained(t, kind), schedule=Constant(), name=name)
+
+
+def ladder(p: Profile, kind: Kind, method: str = IMP_ST) -> dict[int, Ticket]:
+    """Tickets of iterative magnitude pruning by round; each is drawn from the weights that the round before ended with, the first from the
+    pre-trained ones."""
+    return _ladder(p.transfer, kind, method)
+
+
+@functools.cache
+def _ladder(t: Transfer, kind: Kind, method: str) -> dict[int, Ticket]:
+    start, r, made = _pretrained(t, kind), t.source, {}
+    first, *later = t.rounds
+    made[first] = Ticket(r.data, r.net, kept(first), Magnitude(start.run, start.checkpoint), "conv")
+    for before, now in pairwise((first, *later)):
+        made[now] = Ticket(r.data, r.net, kept(now), Magnitude(retrained(t, kind, method, made[before], before)), "conv")
+    return made
+
+
+def ticket(p: Profile, kind: Kind, method: str, rounds: int) -> Ticket:
+    """The ticket of a method at the sparsity of so many rounds."""
+    r, start = p.transfer.source, pretrained(p, kind)
+    if method == OMP:
+        return Ticket(r.data, r.net, kept(rounds), Magnitude(start.run, start.checkpoint), "conv")
+    if method == RP:
+        return Ticket(r.data, r.net, kept(rounds), Random(), "conv")
+    return ladder(p, kind, method)[rounds]
+
+
+@dataclass(frozen=True)
+class Downstream:
+    """How a ticket is trained where it is transferred to: the place, the training, and which part of the images."""
+
+    where: tuple[str, str]
+    training: Literal["standard", "adversarial"] = "adversarial"
+    fraction: str = "100%"
+
+    @property
+    def words(self) -> str:
+        """As the variant of a row."""
+        part = "" if self.fraction == "100%" else f"; data_fraction={self.fraction}"
+        return f"downstream_training={self.training}{part}"
+
+
+def recipe(p: Profile, d: Downstream) -> Recipe:
+    """The recipe of a transfer.
+
+    Departs: parts of the training images have all classes alike; the released code takes the first images in file order.
+    """
+    r, t = p.transfer.recipes[d.where], p.transfer
+    if d.training == "standard":
+        changed = dict(p.changes)  # what was asked for stays
+        r = replace(r, val_steps=1, **{name: value for name, value in t.standard.items() if name not in changed})
+    if d.fraction == "100%":
+        return r
+    whole = r.data.n_train or r.data.role.n_train
+    n = max(r.data.role.classes, int(whole * t.parts[d.fraction]))
+    return replace(r, data=replace(r.data, n_train=n, n_val=t.val or r.data.n_val), epochs=round(r.epochs * t.longer.get(d.fraction, 1.0)))
+
+
+def transferred(p: Profile, d: Downstream, kind: Kind, method: str = IMP_ST, rounds: int = 0) -> Train:
+    """A ticket (round 0: the whole network) from the pre-trained weights with a new classifier, trained downstream."""
+    r = recipe(p, d)
+    standard = d.training == "standard"
+    return r.pgd_at(
+        loss=CrossEntropy() if standard else PGDAT(r.attack()),
+        optim=SGD(lr=r.lr, weight_decay=r.weight_decay),
+        schedule=schedule(d),
+        ticket=ticket(p, kind, method, rounds) if rounds else None,
+        init=replace(pretrained(p, kind), head=False),
+        name=f"{method if rounds else 'Dense'} from {kind} pre-training, {d.training} training",
+    )
+
+
+def schedule(d: Downstream) -> Steps | Cosine:
+    """Learning rates: a cosine for adversarial training on SVHN, else drops: after one and two thirds of standard training, after one half
+    and three quarters of adversarial training."""
+    if d.training == "standard":
+        return Steps((1 / 3, 2 / 3))
+    return Cosine() if d.where[0] == "SVHN" else Steps()
