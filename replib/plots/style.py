@@ -48,6 +48,7 @@ STYLE: dict[str, Look] = {
     "Inverse Weights Inheritance": Look("#cc79a7", "*", "-", "IWI"),
     "Sparsity penalty": Look("#7f7f7f", "s", "--"),
     "Winning Ticket": Look("#0072b2", "o"),
+    "IMP": Look("#7f7f7f", "D"),
     "Few-shot Ticket": Look("#e69f00", "^"),
     "Layer-wise Ticket": Look("#9467bd", "v"),
     "Natural Ticket": Look("#2f6f4e", "D"),
@@ -67,6 +68,15 @@ STYLE: dict[str, Look] = {
     "WT": Look("#0072b2", "o", "-", "winning ticket"),
     "IWI": Look("#cc79a7", "*"),
     "S-AWT": Look("#e69f00", "D", "-", "sampled AWT"),
+    "STD": Look("#e69f00", "o", "-", "standard pre-training"),
+    "FAT": Look("#009e73", "^", "-", "fast adversarial pre-training"),
+    "AT": Look("#0072b2", "s", "-", "adversarial pre-training"),
+    "STD/FAT": Look("#d55e00", "v"),
+    "STD/AT": Look("#9467bd", "D", "--"),
+    "FAT/AT": Look("#44aa99", "P", ":"),
+    "IMP with standard re-training": Look("#0072b2", "s", "-", "IMP, standard re-training"),
+    "IMP with adversarial re-training": Look("#56b4e9", "D", "--", "IMP, adversarial re-training"),
+    "One-shot Magnitude Pruning": Look("#8c564b", "^", "-", "one-shot magnitude"),
 }
 CHANCE = "#999999"
 

@@ -40,16 +40,18 @@ def over_contours(plane: pd.DataFrame, path: pd.DataFrame, span: tuple[float, fl
     return drawn
 
 
-def panels(planes: pd.DataFrame, paths: pd.DataFrame) -> Figure:
-    """One panel a setting, side by side, with one set of levels and colours; the legend below.
+def panels(planes: pd.DataFrame, paths: pd.DataFrame, across: int | None = None, loss: str = "adversarial loss (nats)") -> Figure:
+    """One panel a setting in rows of `across` (None: all side by side), with one set of levels and colours; the legend below.
 
     Columns as for :func:`over_contours`, and setting.
     """
     names, span = list(paths.setting.unique()), limits(planes, 0.95)
-    figure, axes = plt.subplots(1, len(names), figsize=(3.5 * len(names) + 0.7, 4.3), layout="constrained", squeeze=False)
-    for ax, name in zip(axes[0], names, strict=True):
+    across = across or len(names)
+    rows = -(-len(names) // across)
+    figure, axes = plt.subplots(rows, across, figsize=(3.5 * across + 0.7, 3.5 * rows + 0.8), layout="constrained", squeeze=False)
+    for ax, name in zip(axes.flat, names, strict=True):
         drawn = over_contours(planes[planes.setting == name], paths[paths.setting == name], span, ax)
         ax.set_title(look(name).label, fontweight="bold")
-    figure.colorbar(drawn, ax=axes, label="adversarial loss (nats)", shrink=0.9)
+    figure.colorbar(drawn, ax=axes, label=loss, shrink=0.9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

@@ -52,7 +52,7 @@ def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str,
 def role_rows(p: Profile) -> list[dict[str, Any]]:
     """One row for each data set of the papers that the profile maps: pool, sizes, ε, augmentation, steps, epochs, batch, net."""
     rows = []
-    for (dataset, architecture), r in p.recipes.items():
+    for (dataset, architecture), r in (*p.recipes.items(), *p.transfer.recipes.items()):
         role, d = r.data.role, r.data
         rows.append(
             {
