@@ -49,10 +49,12 @@ _MNIST = Recipe(
     weight_decay=1e-2, **_CHEAP,
 )  # fmt: skip
 _DIGITS = replace(_MNIST, data=Data("digits", augment="none", n_val=200, n_test=300, height=12), epochs=6, lr=0.05, weight_decay=5e-4)
-_PAIRS = replace(_DIGITS, data=Data("digit_pairs", augment="none", n_train=400, n_val=200, n_test=300, height=12), eps=0.05)
+_PAIRS = replace(
+    _DIGITS, data=Data("digit_pairs", augment="none", n_train=400, n_val=200, n_test=300, height=12), eps=0.05, batch=10, lr=0.1
+)
 _SCENES = replace(_DIGITS, data=Data("scenes", augment="none", n_val=200, n_test=300, height=12), eps=0.1)
 _FURTHER = {
-    TO_CUB: replace(_DIGITS, data=Data("further_fine", augment="none", n_train=600, n_val=200, n_test=300), batch=10),
+    TO_CUB: replace(_DIGITS, data=Data("further_fine", augment="none", n_train=600, n_val=200, n_test=300), batch=10, lr=0.1),
     TO_VISDA: replace(_DIGITS, data=Data("further_inverted", n_train=200, n_val=200, n_test=300, height=12)),
 }
 
