@@ -20,7 +20,7 @@ from replib.store import Store
 from replib.store.context import Context
 from replib.training.networks import fresh, ticket_masks, trained
 
-PRINTED = Recipe(Data("mnist"), Net("mlp"), eps=0.3, epochs=100, batch=64, weight_decay=0.0, train_steps=20, train_step=0.125)
+PRINTED = Recipe(Data("mnist"), Net("mlp"), eps=0.3, epochs=100, batch=64, weight_decay=0.0, lr=1e-3, train_steps=20, train_step=0.125)
 FEW = replace(
     SMOKE.recipe("CIFAR-10", "ResNet-18"), data=Data("mnist14", n_train=60, n_val=30, n_test=50), net=Net("mlp_small", width=8), epochs=2
 )
