@@ -34,7 +34,8 @@ reproduce: $(STAMP)  ## train the flagship exhibits (seed 0) from scratch, run a
 	$(BIN)/replib verify $(FLAGSHIPS) -p laptop --seeds 0
 	@echo "== the book: $(CURDIR)/build/site/index.html"
 
-FLAGSHIPS := sparsity_winning_twice/table_1 achieving_robustness_via_sparsity/table_3
+FLAGSHIPS := sparsity_winning_twice/table_1 achieving_robustness_via_sparsity/table_3 double_win_lottery_tickets/figure_3 \
+             adversarial_winning_tickets/table_1
 
 reproduce-all: $(STAMP)  ## as reproduce, for every exhibit (budget: 100 minutes on 2 cores)
 	$(BIN)/replib run -p laptop --seeds 0 -j $(WORKERS)
