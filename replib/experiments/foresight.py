@@ -87,7 +87,7 @@ _NARROW = Net("cnn_small", width=12)
 _CNN = replace(_SMALL, data=Data("mnist14", n_val=250, n_test=500), net=_NARROW, epochs=16, lr=3e-3)
 _DIGITS = replace(_CNN, data=Data("digits", augment="none", n_val=250))
 _QUICK = Searching(epochs=16, batch=32, lr=2e-3, steps=3, kernel="halves", refresh=15, every=15, held_out=32, block=32)
-_CONVOLVED = replace(_QUICK, epochs=2, batch=16, lr=2e-3, refresh=8, every=8, held_out=16)
+_CONVOLVED = replace(_QUICK, epochs=2, batch=16, refresh=8, every=8, held_out=16)
 
 LAPTOP = Foresight(
     {
@@ -147,13 +147,13 @@ SMOKE = Foresight(
     unsampled=(0.1,),
 )
 
-# Departs: 10,000 images of MNIST and 2,000 photographs at half the resolution, narrow convolutions, PGD-7 in training, fewer epochs:
-# what a processor does in a night or a GPU in an hour.
-_REDUCED = {"batch": 64, **attacked(7, 7, 100)}
-_MNIST = replace(_MLP, data=Data("mnist", n_train=10000, n_val=1000, n_test=2000), epochs=20, **_REDUCED)
+# Departs: 4,000 images of MNIST and 2,000 photographs at half the resolution, narrow convolutions, PGD-5 in training, fewer epochs:
+# what a processor does in a night.
+_REDUCED = {"batch": 64, **attacked(5, 5, 100)}
+_MNIST = replace(_MLP, data=Data("mnist", n_train=4000, n_val=500, n_test=1000), epochs=20, **_REDUCED)
 _PART = replace(_PHOTO, data=Data("cifar10", augment="none", n_train=2000, n_val=500, n_test=1000, height=16), epochs=20, **_REDUCED)
 _PART = replace(_PART, net=Net("cnn_small", width=24))
-_SHORT = Searching(epochs=4, steps=7, kernel="halves")
+_SHORT = Searching(epochs=4, batch=32, steps=5, kernel="halves")
 
 WORKSTATION = Foresight(
     {
@@ -165,10 +165,10 @@ WORKSTATION = Foresight(
     },
     {
         MLP_MNIST: _SHORT,
-        CNN_MNIST: replace(_SHORT, epochs=2),
-        CNN10: replace(_SHORT, epochs=10),
-        CNN100: replace(_SHORT, epochs=8, kernel="whole", entries="diagonal"),
-        VGG10: replace(_SHORT, epochs=8, kernel="whole", entries="diagonal"),
+        CNN_MNIST: replace(_SHORT, epochs=1),
+        CNN10: replace(_SHORT, epochs=2),
+        CNN100: replace(_SHORT, epochs=1, batch=16, kernel="whole", entries="diagonal", held_out=16),
+        VGG10: replace(_SHORT, epochs=2, kernel="whole", entries="diagonal"),
     },
     wide=(0.05, 0.1, 0.3, 0.5, 0.7, 0.9),
     unsampled=(0.1,),
