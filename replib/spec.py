@@ -16,7 +16,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -88,6 +88,20 @@ class Spec:
     def check(self) -> None:
         """Raise :class:`SpecError` for values that no run can have. Called when a spec is made."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what :func:`_once` remembered is not sent to other processes."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def _once(name: str, value: Any, make: Callable[[Any], Any]) -> Any:
+    """``make(value)``, remembered with a spec: those nested in a long ladder are asked for thousands of times in a plan."""
+    if not isinstance(value, Spec):
+        return make(value)
+    known = value.__dict__
+    if name not in known:
+        known[name] = make(value)
+    return known[name]
+
 
 _HINTS: dict[type, dict[str, Any]] = {}
 
@@ -144,11 +158,20 @@ def canonical(value: Any) -> Any:
 
     A default that holds a spec whose version was raised counts as changed: a fix must reach the keys of all that rely on it.
     """
+    return _once("_canonical", value, _canonical)
+
+
+def _raised(value: Any) -> bool:
+    """Whether a spec in `value` has another version than the first."""
+    return _once("_versions", value, lambda v: any(s.version != 1 for s in walk(v)))
+
+
+def _canonical(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         body: dict[str, Any] = {"is": f"{type(value).__name__}@{value.version}"}
         for f in fields(value):
             v = getattr(value, f.name)
-            if f.metadata.get("hashed", True) and (v != _default(f) or any(s.version != 1 for s in walk(v))):
+            if f.metadata.get("hashed", True) and (_raised(v) or v != _default(f)):
                 body[f.name] = canonical(v)
         return body
     if isinstance(value, tuple | list):
@@ -162,8 +185,12 @@ def canonical(value: Any) -> Any:
 
 def key(spec: Spec) -> str:
     """Twelve hexadecimal digits that name the content of `spec`."""
-    text = json.dumps(canonical(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def digest(spec: Spec) -> str:
+        text = json.dumps(canonical(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    return _once("_key", spec, digest)
 
 
 def resolved(value: Any) -> Any:
