@@ -47,8 +47,7 @@ def theorem(frame: pd.DataFrame) -> Figure:
         ax.set_xlabel("width n")
         ax.set_xticks(means.index, [f"{n}" for n in means.index])
         ax.minorticks_off()
-    for ax in axes[0]:
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
     return figure
 
 

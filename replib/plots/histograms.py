@@ -35,7 +35,8 @@ def histograms(panels: Sequence[tuple[str, Panel]]) -> Figure:
             ax.stairs(counts, edges, color=style.colour, linewidth=1.4, linestyle="-" if n == 0 else "--", label=style.label)
         ax.set_yscale("log")
         ax.set_title(title, fontsize=10)
-        ax.legend(fontsize=8, loc="lower center")
+        below = -0.3 if ax in axes[-1] else -0.05  # of the axis label where there is one
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, below), ncols=2)
     for ax in list(axes.flat)[len(panels) :]:
         ax.remove()
     for ax in axes[-1]:

@@ -85,7 +85,7 @@ def masks(overlap: pd.DataFrame, kernels: pd.DataFrame) -> Figure:
         ax.plot(place(chance.index), chance, ":", color=CHANCE, linewidth=2, label="random masks")
         axis(ax, levels)
         ax.set_ylabel(label)
-        ax.legend(fontsize=8)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     bottom.set_xlabel("sparsity (%)")
     return figure
 
