@@ -49,14 +49,14 @@ def _base(t: Table, place: dict[str, str], metric: str) -> np.ndarray:
 
 def _bases(t: Table, place: dict[str, str], metric: str) -> list[Cell]:
     """The dense networks of a place, one for each stopping rule that was tried; the printed tables keep the better one."""
-    found = t.find(metric, setting="Baseline", sparsity=0, **place)
+    found = t.find(metric, setting="Baseline", sparsity=0, variant=ANY, **place)
     if not found:
         raise MissingResult(f"the base network is missing in {place['exhibit']}; run it with all its rows.")
     return found
 
 
 def _stop(cell: Cell) -> str:
-    return dict(cell.variant).get("stopping_criterion", "Stop-E")
+    return dict(cell.variant).get("base_stopping_criterion", "Stop-E")
 
 
 def _at_most_half(t: Table, cell: Cell, place: dict[str, str]) -> bool:

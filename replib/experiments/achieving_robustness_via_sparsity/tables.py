@@ -151,7 +151,7 @@ def table_4(p: Profile) -> list[Network]:
     for where, ratios in INHERITED.items():
         made.append(network(p, where, "Baseline", 0.0, base(p, where), variant="", bound=True))
         stalled = base(p, where, "Stop-C")
-        made.append(network(p, where, "Baseline", 0.0, stalled, variant="stopping_criterion=Stop-C", bound=True))
+        made.append(network(p, where, "Baseline", 0.0, stalled, variant="base_stopping_criterion=Stop-C", bound=True))
         for ratio in ratios:
             for column, stop in COLUMNS.items():
                 run, costs = inherited(p, where, ratio, stop)
