@@ -123,9 +123,9 @@ def verdicts(
     `frames`: tidy rows with the columns of :data:`replib.claims.table.COLUMNS`, one or many frames; a column
     ``scope`` overrides `scope` row by row, and a claim gets the weakest scope of the rows it reads. `images`:
     {(setting, sparsity, metric): (seeds, images) booleans}, the key optionally preceded by exhibit, data set,
-    network and variant; clusters: {dataset: (images,) source of each image}; seeds: the most that were declared at this scale,
-    where a claim would wait for more. Raises :class:`replib.spec.SpecError` for
-    unknown papers, scopes and misspelt settings.
+    network and variant; clusters: {dataset: (images,) source of each image}; seeds: the most that were declared at this
+    scale, where a claim would wait for more. Raises :class:`replib.spec.SpecError` for unknown papers, scopes and
+    misspelt settings.
     """
     if frames is not None and not isinstance(frames, pd.DataFrame):
         parts = list(frames.values() if isinstance(frames, Mapping) else frames)

@@ -153,7 +153,7 @@ _REDUCED = {"batch": 64, **attacked(5, 5, 100)}
 _MNIST = replace(_MLP, data=Data("mnist", n_train=4000, n_val=500, n_test=1000), epochs=20, **_REDUCED)
 _PART = replace(_PHOTO, data=Data("cifar10", augment="none", n_train=2000, n_val=500, n_test=1000, height=16), epochs=20, **_REDUCED)
 _PART = replace(_PART, net=Net("cnn_small", width=24))
-_SHORT = Searching(epochs=4, batch=32, steps=5, kernel="halves")
+_SHORT = Searching(epochs=4, batch=32, steps=5, kernel="halves", refresh=10, every=10)  # of some 125 steps
 
 WORKSTATION = Foresight(
     {

@@ -1,7 +1,8 @@
 """Every mask source of the four papers in one arena: one network, one recipe, one final density, and each mask's shuffled twin.
 
 The density is the one at which Flying Bird+ of 80 % ends, seed by seed, so that the method that changes its own density decides it. A twin
-keeps how many weights a mask leaves to each layer and shuffles where they are: what a method is ahead of its twin by is its pattern.
+keeps how many weights a mask leaves to each layer and shuffles where they are: what a method is ahead of its twin by is its pattern; of the
+Flying Birds, whose twins keep the final mask throughout, it is the pattern and having changed it together.
 """
 
 from __future__ import annotations
