@@ -21,7 +21,7 @@ FOLDER = "released"
 
 @dataclass(frozen=True)
 class Weights:
-    """One published ResNet-50. `megabytes` and `sha256` are None where the publisher gives none.
+    """One published ResNet-50. `megabytes` and `sha256` are None where they are not known here.
 
     `accuracy` is the publisher's clean top-1 on ImageNet's validation images in percent, None where it is not known; `eps` the l-infinity
     radius that it was trained with, in pixel units.
@@ -47,7 +47,7 @@ _TABLE = (
     Weights(
         "at", "PGD adversarial training", "Salman and others, Do Adversarially Robust ImageNet Models Transfer Better?",
         "https://huggingface.co/madrylab/robust-imagenet-models/resolve/main/resnet50_linf_eps8.0.ckpt", "resnet50_linf_eps8.0.ckpt",
-        8 / 255, 54.53, 205.0, "b907957f8e3ce209816813d8811c682e965a1b0f48455def828d35a4cc2953dc",
+        8 / 255, 54.53,
     ),
     # Departs: the paper does not say which of the two published radii it uses; this is the larger one.
     Weights(
@@ -75,7 +75,7 @@ def examine(name: str, root: str | Path | None = None) -> tuple[str, str]:
     if not path.is_file():
         return "missing", f"no {path}"
     if entry.sha256 is None:
-        return "present", f"{path}; its publisher gives no checksum"
+        return "present", f"{path}; no checksum of it is known here"
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if not found.startswith(entry.sha256):
