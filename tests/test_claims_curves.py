@@ -9,7 +9,7 @@ import pytest
 
 from replib.claims import load_claims, printed_verdicts, resample
 from replib.claims.columns import table
-from replib.claims.conditions import all_hold
+from replib.claims.conditions import Condition, all_hold
 from replib.claims.predicates import PAPERS
 from replib.claims.table import COLUMNS, Sample
 
@@ -330,12 +330,16 @@ CASES: dict[str, tuple[list[Row], int, float]] = {
 
 
 def judged(claim_id: str, rows: list[Row]) -> bool:
+    return bool(all_hold(conditions(claim_id, rows)).all())
+
+
+def conditions(claim_id: str, rows: list[Row]) -> list[Condition]:
     claim = CLAIMS[claim_id]
     columns = [
         (claim.paper, e, d, "ResNet-18", s, setting, variant, metric, np.nan, value) for e, d, setting, s, variant, metric, value in rows
     ]
     sample = Sample(pd.DataFrame(columns, columns=list(COLUMNS)), PAPERS[claim.paper].SETTINGS)
-    return bool(all_hold(claim.predicate(table(claim, sample, resample.means(sample)))).all())
+    return claim.predicate(table(claim, sample, resample.means(sample)))
 
 
 def test_all_unprinted_claims_are_here() -> None:
@@ -347,3 +351,26 @@ def test_holds_on_its_own_words_and_fails_when_one_number_changes(claim_id: str)
     rows, which, value = CASES[claim_id]
     assert judged(claim_id, rows)
     assert not judged(claim_id, [(*r[:-1], value) if i == which else r for i, r in enumerate(rows)])
+
+
+@pytest.mark.parametrize(("stalled", "holds"), [(47, True), (49.5, False)])
+def test_inheritance_has_to_beat_the_base_of_either_stopping_rule(stalled: float, holds: bool) -> None:
+    def network(exhibit: str, variant: str = "", **values: float) -> list[Row]:
+        return [r for m in ("clean_accuracy", "adversarial_accuracy") for r in of(exhibit, m, variant=variant, **values)]
+
+    rows = network("table_3", Winning_Ticket__80=46) + network("table_4", Baseline__0=48, Inverse_Weights_Inheritance__80=49)
+    rows += network("table_4", "base_stopping_criterion=Stop-C", Baseline__0=stalled)
+    assert judged("iwi_beats_ticket_and_base", rows) is holds
+
+
+@pytest.mark.parametrize(
+    ("claim_id", "words"),
+    [
+        ("dw_gain_over_sparsity", "inner peak"),
+        ("dw_fat_mid_at_high", "best middle sparsity"),
+    ],
+)
+def test_the_best_of_several_levels_pays_for_the_choice(claim_id: str, words: str) -> None:
+    found = [c for c in conditions(claim_id, CASES[claim_id][0]) if words in c.name]
+    assert found
+    assert all(c.choices_for > 1 for c in found)
