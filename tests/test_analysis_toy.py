@@ -136,6 +136,12 @@ def test_what_the_kernel_is_for():
     np.testing.assert_array_equal(kept, largest(np.abs(theta), 3))
 
 
+def test_algorithm_1_keeps_its_mask_in_its_last_steps():
+    x, y, theta = drawn(Toy(dimension=30, samples=500))
+    assert not np.array_equal(algorithm_1(x, y, theta, 3, 2.0, steps=41, decay=0.3, refresh=20), largest(np.abs(theta), 3))
+    np.testing.assert_array_equal(algorithm_1(x, y, theta, 3, 2.0, steps=40, decay=0.3, refresh=20), largest(np.abs(theta), 3))
+
+
 # ---- job and exhibit ----------------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def frame(tmp_path_factory):

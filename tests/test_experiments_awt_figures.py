@@ -160,8 +160,16 @@ def conditions(sample, claim: str):
         ("awt_sampling_costs_nothing", 6), ("awt_grafting", 2), ("awt_dense_regime_above_02", 8), ("awt_cifar100_beats_random", 4),
     ],
 )  # fmt: skip
-def test_every_claim_finds_its_rows_in_the_smallest_profile(sample, claim, n):
+def test_every_claim_finds_its_rows_in_the_smallest_profile(sample, claim, n, monkeypatch):
+    monkeypatch.setattr("replib.claims.predicates.adversarial_winning_tickets.LEARNED", 0.0)  # nothing learns in two epochs
     assert len(conditions(sample, claim)) == n
+
+
+@pytest.mark.parametrize("claim", ["awt_beats_cosentino", "awt_beats_random", "awt_1_beats_random_3"])
+def test_networks_that_have_not_learned_are_not_compared(sample, claim, monkeypatch):
+    monkeypatch.setattr("replib.claims.predicates.adversarial_winning_tickets.LEARNED", 100.1)
+    with pytest.raises(NotTestable, match="neither has learned"):
+        conditions(sample, claim)
 
 
 def test_the_claim_on_full_mnist_finds_its_rows_and_says_why_it_is_not_tested(sample):

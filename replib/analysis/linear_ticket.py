@@ -73,7 +73,7 @@ def algorithm_1(
     refresh: int = 100,
 ) -> np.ndarray:  # fmt: skip
     """The mask that Algorithm 1 of D ends with: Adam on the weights of the student, then what is kept shrinks by the share `decay`; every
-    `refresh` steps the mask is again that of the largest weights. Each model is attacked by itself.
+    `refresh` steps but the last the mask is again that of the largest weights. Each model is attacked by itself.
 
     Only the target distance has a gradient: the kernel of a linear model does not depend on its weights.
 
@@ -93,6 +93,6 @@ def algorithm_1(
         adam.step()
         with torch.no_grad():
             w -= decay * mask * w
-        if step % refresh == 0:
+        if step % refresh == 0 and step < steps - refresh:
             mask = torch.from_numpy(largest(w.detach().abs().numpy(), keep))
     return mask.numpy()

@@ -78,6 +78,7 @@ class Toy(Job):
     """
 
     kind: ClassVar[str] = "toy"
+    version: ClassVar[int] = 2  # Algorithm 1 does not renew its mask in its last steps
 
     dimension: int = 100
     distance: float = 3.0

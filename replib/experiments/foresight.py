@@ -83,28 +83,32 @@ PAPER = Foresight(
 # smaller than those of training, its learning rate is higher and its mask is renewed more often, since it has some hundred steps.
 _CHEAP = {"batch": 32, "weight_decay": 0.0, **attacked(3, 3, 100)}
 _SMALL = Recipe(Data("mnist14", n_val=250, n_test=1000), Net("mlp"), eps=0.1, epochs=30, lr=5e-3, **_CHEAP)
-_NARROW = Net("cnn_small", width=12)
-_CNN = replace(_SMALL, data=Data("mnist14", n_val=250, n_test=500), net=_NARROW, epochs=16, lr=3e-3)
+# Departs: convolutions have 24 channels and batches 16 images: with 12 channels, or in half as many steps, random structures of 5 % did
+# not learn at all (calibration). At 1 and 2 % none of this size do.
+_CNN = replace(_SMALL, data=Data("mnist14", n_val=250, n_test=500), net=Net("cnn_small", width=24), epochs=24, batch=16, lr=3e-3)
 _DIGITS = replace(_CNN, data=Data("digits", augment="none", n_val=250))
 _QUICK = Searching(epochs=16, batch=32, lr=2e-3, steps=3, kernel="halves", refresh=15, every=15, held_out=32, block=32)
-_CONVOLVED = replace(_QUICK, epochs=2, batch=16, refresh=8, every=8, held_out=16)
+_CONVOLVED = replace(_QUICK, epochs=4, batch=8, refresh=20, every=20, held_out=16)
 
 LAPTOP = Foresight(
     {
         MLP_MNIST: _SMALL,
         CNN_MNIST: _CNN,
         CNN10: _DIGITS,
-        # Departs: a hundred classes at half the digits' radius.
-        CNN100: replace(_DIGITS, data=Data("digit_pairs", augment="none", n_train=500, n_val=200, n_test=400), eps=0.05, epochs=20),
-        VGG10: replace(_DIGITS, net=Net("vgg_small"), eps=0.15, epochs=12),
+        # Departs: a hundred classes at half the digits' radius and half their learning rate, with which the dense network learns.
+        CNN100: replace(
+            _DIGITS, data=Data("digit_pairs", augment="none", n_train=500, n_val=200, n_test=400), eps=0.05, epochs=20, lr=1.5e-3
+        ),
+        # As many epochs and validation images as the second paper's networks have, which Table 2 sets beside it.
+        VGG10: replace(_DIGITS, data=Data("digits", augment="none"), net=Net("vgg_small"), eps=0.15, epochs=20, batch=32),
     },
     {
         MLP_MNIST: _QUICK,
         CNN_MNIST: _CONVOLVED,
-        CNN10: replace(_CONVOLVED, epochs=3),
+        CNN10: _CONVOLVED,
         # Departs: of a hundred classes only the diagonal, the paper's own way out for large networks.
-        CNN100: replace(_CONVOLVED, epochs=1, batch=8, kernel="whole", entries="diagonal", held_out=8),
-        VGG10: replace(_CONVOLVED, epochs=1, batch=10, kernel="whole", entries="diagonal", held_out=8),
+        CNN100: replace(_CONVOLVED, epochs=1, kernel="whole", entries="diagonal", held_out=8),
+        VGG10: replace(_CONVOLVED, epochs=1, batch=10, kernel="whole", entries="diagonal", refresh=8, every=8, held_out=8),
     },
     # Departs: six of the ten densities of Figures 5 and 7.
     wide=(0.05, 0.1, 0.3, 0.5, 0.7, 0.9),

@@ -23,7 +23,7 @@ from replib.models.build import prunable
 from replib.models.tangent import Entries, tangent_kernel
 from replib.sparsity.masks import Masks, buffers_like, counts, density, global_top, layerwise_top, pack, relative_hamming
 from replib.sparsity.quotas import quotas
-from replib.spec import Job, Pinned, Spec, within
+from replib.spec import Job, Pinned, Spec, SpecError, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.loop import Diverged, make_optimizer
@@ -59,9 +59,13 @@ class Search:
         """All parameters that the student computes with; gradients reach the hidden weights through them."""
         return {n: p * self.masks[n] if n in self.masks else p for n, p in self.student.named_parameters()}
 
-    def largest(self) -> Masks:
-        """The masks of the largest weights at the job's density, unmasked weights included: layer by layer, or over all."""
+    def largest(self, *, active_first: bool = False) -> Masks:
+        """The masks of the largest weights at the job's density, unmasked weights included: layer by layer, or over all. With
+        `active_first` a pruned weight is taken only where the active ones do not suffice."""
         magnitudes = {n: w.detach().abs() for n, w in self.weights.items()}
+        if active_first:
+            beyond = max(m.max() for m in magnitudes.values())
+            magnitudes = {n: m + (1 + beyond) * self.masks[n] for n, m in magnitudes.items()}
         if self.job.across == "network":
             return global_top(magnitudes, self.density)
         return layerwise_top(magnitudes, quotas("uniform", {n: tuple(w.shape) for n, w in self.weights.items()}, self.density))
@@ -78,6 +82,7 @@ class Goal(Spec, ABC):
     straight_through: ClassVar[bool] = False  # whether pruned weights get the gradient of the effective weight
     attack: ClassVar[PGD | None] = None  # of the images that distances are measured on
     entries: ClassVar[Entries] = "all"  # of the kernel, in distances
+    interval: ClassVar[int | None] = None  # steps between new masks, where there is one
 
     @property
     def title(self) -> str:
@@ -142,6 +147,12 @@ class MaskSearch(Job):
         within("MaskSearch.lr", self.lr, 0, low_open=True)
         for name in ("epochs", "batch", "every", "held_out", "images", "block"):
             within(f"MaskSearch.{name}", getattr(self, name), 1)
+        steps, refresh = self.epochs * self.steps_an_epoch(), self.goal.interval
+        if refresh is not None and steps <= 2 * refresh:
+            raise SpecError(
+                f"A mask search of {steps} steps never renews its mask when it may after every {refresh} but the last: it would return the "
+                f"largest initial weights. Give {type(self.goal).__name__}.refresh below {max(steps / 2, 1):g}, or more epochs."
+            )
 
     def steps_an_epoch(self) -> int:
         """Full batches of the training images; one smaller batch where there are fewer images."""

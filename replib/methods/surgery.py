@@ -22,13 +22,14 @@ class Surgery(Goal):
     At a surgery an active weight of a layer is cut where |w| is at most (1 - `margin`) times the layer's threshold, a pruned one is
     spliced in where it exceeds (1 + `margin`) times that, and in between nothing changes. Surgeries happen after step i with probability
     (1 + `slowing` i)^-`power`, while less than the share `until` of the search is done. The threshold is the largest |w| that the density
-    leaves out; with `c` it is the mean plus c standard deviations of |w| of the initial weights, as published. The search ends with exactly
-    the largest weights at the density.
+    leaves out, and the first mask keeps exactly the largest; with `c` it is the mean plus c standard deviations of |w| of the initial
+    weights, as published. The search ends exactly at the density: active weights before pruned ones, and of these the largest.
 
     Departs: the published rule has no density; a quantile steers to one, which D's "pruning rate of 0.02" must be.
     Departs: biases are not pruned, as in the methods that it is compared with.
     """
 
+    version: ClassVar[int] = 2  # starts at the density, and ends with weights that were computed with
     straight_through: ClassVar[bool] = True
 
     margin: float = 0.1
@@ -47,8 +48,9 @@ class Surgery(Goal):
 
     def begin(self, s: Search) -> Masks:
         s.memory["luck"] = s.random("surgery")
-        if self.c is not None:
-            s.memory["thresholds"] = {n: _published(w.detach().abs(), self.c) for n, w in s.weights.items()}
+        if self.c is None:
+            return s.largest()
+        s.memory["thresholds"] = {n: _published(w.detach().abs(), self.c) for n, w in s.weights.items()}
         return operate({n: w.detach() for n, w in s.weights.items()}, full(s.weights), self._thresholds(s), self.margin)
 
     def minimise(self, s: Search, index: Tensor) -> float:
@@ -64,7 +66,7 @@ class Surgery(Goal):
         return operate({n: w.detach() for n, w in s.weights.items()}, s.masks, self._thresholds(s), self.margin)
 
     def finish(self, s: Search) -> Masks:
-        return s.largest()
+        return s.largest(active_first=True)
 
     def _thresholds(self, s: Search) -> dict[str, Tensor]:
         if self.c is not None:

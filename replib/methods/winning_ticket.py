@@ -69,6 +69,10 @@ class AWT(Goal):
             raise SpecError("AWT.kernel = 'halves' pairs different images, which a diagonal does not have; use kernel = 'whole'.")
 
     @property
+    def interval(self) -> int:
+        return self.refresh
+
+    @property
     def title(self) -> str:
         return "NTT" if self.attack is None else "S-AWT" if self.entries == "diagonal" else "AWT"
 

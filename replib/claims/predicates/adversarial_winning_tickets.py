@@ -28,6 +28,8 @@ NATURAL, ADVERSARIAL = "natural_test_accuracy", "adversarial_test_accuracy"
 BOTH = (NATURAL, ADVERSARIAL)
 SHORT = {NATURAL: "natural accuracy", ADVERSARIAL: "adversarial accuracy"}
 DISTANCES = ("kernel_distance", "target_distance")
+LEARNED = 20.0
+"""Natural accuracy, in percent, of a network that has learned something: twice the chance level of ten classes."""
 FEW_POINTS = 3.0  # "a few points" of error in the claim on grafting
 
 
@@ -37,6 +39,14 @@ def _levels(t: Table, metric: str, low: float = 0.0, high: float = 100.0, **wher
     if not levels:
         raise MissingResult(f"{metric} of {where.get('setting')} at densities {low:g} to {high:g} % is missing; run {where['exhibit']}.")
     return levels
+
+
+def _learned(t: Table, exhibit: str, *nets: tuple[str, float]) -> None:
+    """Refuse to compare networks, each a setting at a sparsity, none of which has learned: their order says nothing of their masks."""
+    reached = [t.original(t.cell(m, s, NATURAL, exhibit=exhibit)) for m, s in nets]
+    if max(reached) < LEARNED:
+        words = " and ".join(f"{m} at {100 - s:g} % density ({a:.1f} %)" for (m, s), a in zip(nets, reached, strict=True))
+        raise NotTestable(f"neither has learned, {words}, and the claim compares networks that have; train wider ones, or longer.")
 
 
 def awt_ntt_keeps_dynamics(t: Table) -> list[Condition]:
@@ -102,8 +112,10 @@ def awt_curves_vs_density(t: Table) -> list[Condition]:
 
 def awt_beats_cosentino(t: Table) -> list[Condition]:
     """Adversarial accuracy of AWT above the iterative ticket at every density, with the greatest lead at the least
-    density."""
+    density. Where neither classifies twice as well as chance, :class:`NotTestable`."""
     levels = _levels(t, ADVERSARIAL, exhibit="table_1", setting=AWT)
+    for s in levels:
+        _learned(t, "table_1", (AWT, s), (COSENTINO, s))
     lead = {s: t.get(AWT, s, ADVERSARIAL, exhibit="table_1") - t.get(COSENTINO, s, ADVERSARIAL, exhibit="table_1") for s in levels}
     out = [above(f"adversarial accuracy at density {100 - s:g} %, AWT minus iterative ticket", lead[s], measure="accuracy") for s in levels]
     if len(levels) > 1:
@@ -176,9 +188,11 @@ def awt_comparable_with_dense(t: Table) -> list[Condition]:
 
 
 def awt_beats_random(t: Table) -> list[Condition]:
-    """At every density of 1 to 5 %: both accuracies above the random structure, curves closer to dense."""
+    """At every density of 1 to 5 %: both accuracies above the random structure, curves closer to dense. Where neither classifies twice as
+    well as chance, :class:`NotTestable`."""
     out = []
     for s in _levels(t, NATURAL, 1, 5, exhibit="figure_6", setting=AWT):
+        _learned(t, "figure_6", (AWT, s), (RANDOM, s))
         for k in BOTH:
             lead = t.get(AWT, s, k, exhibit="figure_6") - t.get(RANDOM, s, k, exhibit="figure_6")
             out.append(above(f"{SHORT[k]} at density {100 - s:g} %, AWT minus random", lead, measure="accuracy"))
@@ -188,8 +202,10 @@ def awt_beats_random(t: Table) -> list[Condition]:
 
 
 def awt_1_beats_random_3(t: Table) -> list[Condition]:
-    """Adversarial accuracy of AWT at the least density d above that of a random structure at 3 d."""
+    """Adversarial accuracy of AWT at the least density d above that of a random structure at 3 d. Where neither classifies twice as well
+    as chance, :class:`NotTestable`."""
     density = 100 - max(_levels(t, ADVERSARIAL, exhibit="figure_6", setting=AWT))
+    _learned(t, "figure_6", (AWT, 100 - density), (RANDOM, 100 - 3 * density))
     lead = t.get(AWT, 100 - density, ADVERSARIAL, exhibit="figure_6") - t.get(RANDOM, 100 - 3 * density, ADVERSARIAL, exhibit="figure_6")
     return [above(f"adversarial accuracy, AWT at {density:g} % minus random at {3 * density:g} %", lead, measure="accuracy")]
 

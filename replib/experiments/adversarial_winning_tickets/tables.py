@@ -50,7 +50,8 @@ def table_1(p: Profile) -> list[Subnetwork]:
     """Tickets, iterative tickets and the dense network under one attack.
 
     Departs: the iterative tickets' numbers are copied in the paper, from networks under an attack of their authors; here both are under
-    this one.
+    this one. They keep their authors' loss, which is half clean, their networks without biases, and their own shares of each layer, so
+    that a row's density is that of ours only nearly. The dense network of the last row is ours for both.
     """
     *tickets, dense = ladder(p, MLP_MNIST, p.foresight.perceptron)
     levels = [row.sparsity_percent for row in tickets]
@@ -70,7 +71,9 @@ def table_2(p: Profile) -> list[Subnetwork]:
     """Sampled tickets of VGG-16, winning tickets and networks that inherited one, and tickets of the whole kernel where it is affordable.
 
     Departs: the paper copies the numbers of WT and IWI and does not name the epoch of its own; here all are under the second paper's
-    attack, at the epoch that its tables report (the highest sum of both accuracies on validation images).
+    attack, at the epoch that its tables report (the highest sum of both accuracies on validation images). WT and IWI are trained as the
+    second paper trains, by gradient descent with momentum, and prune convolutions; S-AWT is trained by Adam as the rest of this paper and
+    prunes every layer.
     """
     shared = {"attack": iwi.recipe(p, VGG10).test_attack(), "checkpoint": iwi.BEST}
     made = []
