@@ -327,6 +327,8 @@ def render(
     from replib.experiments.registry import evidence, shown
     from replib.render import render_all
     from replib.store.environment import default_workers
+    from replib.store.files import write_json
+    from replib.verdicts import records
 
     chosen = _chosen(exhibits)
     if not exhibits:
@@ -344,7 +346,11 @@ def render(
             f"{', '.join(e.id for e in chosen)} has no notebook of its own: another exhibit of the paper shows it. Render that one; replib "
             f"list marks (*) those that have a notebook."
         )
-    for path in render_all(ids, profile, _root(), jobs or default_workers()):
+    judged = None
+    if not exhibits and not get(profile).watermark:
+        judged = _root() / "build" / "rendered" / f"{profile}-verdicts.json"
+        write_json(judged, records(profile, _root()))
+    for path in render_all(ids, profile, _root(), jobs or default_workers(), judged=judged):
         typer.echo(path)
 
 

@@ -12,25 +12,28 @@ from pathlib import Path
 from tqdm import tqdm
 
 from replib.spec import ReplibError
+from replib.verdicts import JUDGED
 
 TIMEOUT_SECONDS = 900
 OWN_ERRORS = ("ReplibError", "SpecError", "Missing", "Damaged", "CannotWrite", "DiskFull")  # say themselves what to do
 
 
-def render_all(ids: Sequence[str], profile: str, root: Path, workers: int = 1) -> list[Path]:
-    """Execute the notebooks of exhibits `ids` into ``build/rendered/<profile>/<paper>/``; returns the executed notebooks.
+def render_all(ids: Sequence[str], profile: str, root: Path, workers: int = 1, *, judged: Path | None = None) -> list[Path]:
+    """Execute the notebooks of exhibits `ids` into ``build/rendered/<profile>/<paper>/``; returns the executed notebooks. They show the
+    verdicts of the file `judged`, where there is one, and do not judge anew.
 
     Raises :class:`ReplibError` that names every notebook that failed, after all others are done.
     """
+    shared = {} if judged is None else {JUDGED: str(judged)}
     with ThreadPoolExecutor(workers) as pool:
-        made = list(tqdm(pool.map(lambda i: _render(i, profile, root), ids), total=len(ids), desc="notebooks", disable=len(ids) < 2))
+        made = list(tqdm(pool.map(lambda i: _render(i, profile, root, shared), ids), total=len(ids), desc="notebooks", disable=len(ids) < 2))
     failed = [m for m in made if isinstance(m, str)]
     if failed:
         raise ReplibError(" ".join(failed))
     return [m for m in made if isinstance(m, Path)]
 
 
-def _render(id: str, profile: str, root: Path) -> Path | str:
+def _render(id: str, profile: str, root: Path, shared: dict[str, str]) -> Path | str:
     """The executed notebook, or why there is none."""
     import nbformat
 
@@ -45,9 +48,8 @@ def _render(id: str, profile: str, root: Path) -> Path | str:
         return f"{source} has no parameter called profile; papermill would ignore it silently. Add it to the parameters cell."
     command = [sys.executable, "-m", "papermill", str(source), str(partial), "-p", "profile", profile, "--cwd", str(root)]
     command += ["--no-progress-bar", "--log-level", "ERROR", "--execution-timeout", str(TIMEOUT_SECONDS), "-k", "python3"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "REPLIB_ROOT": str(root), "JUPYTER_PLATFORM_DIRS": "1"}
-    )
+    environ = {**os.environ, "REPLIB_ROOT": str(root), "JUPYTER_PLATFORM_DIRS": "1", **shared}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ)
     # papermill writes "completed" into notebooks whose kernel died: only the exit status and the execution counts can be trusted.
     skipped = partial.exists() and any(
         c.execution_count is None for c in nbformat.read(partial, 4).cells if c.cell_type == "code" and c.source.strip()

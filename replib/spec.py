@@ -194,12 +194,18 @@ def key(spec: Spec) -> str:
 
 
 def resolved(value: Any) -> Any:
-    """`value` as plain JSON data with *every* field, for people and for ``spec.json``."""
+    """`value` as plain JSON data with *every* field, for people and for ``spec.json``. A job within it is named: ``{"job": "train-<key>"}``,
+    the folder where its own spec is; the last round of a ladder would else repeat all rounds before it.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {"is": f"{type(value).__name__}@{value.version}"} | {f.name: resolved(getattr(value, f.name)) for f in fields(value)}
+        return {"is": f"{type(value).__name__}@{value.version}"} | {f.name: _named(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple | list):
-        return [resolved(v) for v in value]
+        return [_named(v) for v in value]
     return value
+
+
+def _named(value: Any) -> Any:
+    return {"job": f"{value.kind}-{key(value)}"} if isinstance(value, Job) else resolved(value)
 
 
 def walk(spec: Any) -> Iterator[Spec]:

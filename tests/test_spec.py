@@ -113,6 +113,18 @@ def test_resolved_form_spells_out_every_field():
     assert json.loads(json.dumps(resolved(dense())))["optim"]["is"] == "SGD@1"
 
 
+def test_resolved_form_names_the_jobs_within():
+    """However many rounds a ladder has, the last one's is no longer than the second's."""
+    base = dense()
+    drawn = ticket(M.Magnitude(base))
+    run = dense(ticket=drawn)
+    assert resolved(run)["ticket"] == {"job": f"ticket-{key(drawn)}"}
+    assert resolved(drawn)["rule"]["run"] == {"job": f"train-{key(base)}"}
+    further = dense(ticket=ticket(M.Magnitude(run)))
+    assert len(json.dumps(resolved(further))) == len(json.dumps(resolved(run)))
+    assert resolved(base)["is"].startswith("Train@")
+
+
 def test_walk_finds_specs_inside_out_of_tuples_and_parents():
     run = dense(ticket=ticket(M.Magnitude(dense())))
     kinds = [type(s).__name__ for s in walk((run, 3, None))]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 
@@ -14,6 +15,7 @@ from replib.experiments import profiles
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.registry import EXHIBITS, results
 from replib.spec import ReplibError, task
+from replib.store.files import write_json
 
 PROFILE = tiny.PROFILE
 
@@ -103,6 +105,15 @@ def test_a_page_on_which_no_claim_rests_says_so(project):
     table = results(tiny.ID)
     other = replace(table, exhibit=replace(table.exhibit, id="sparsity_winning_twice/nothing"))
     assert "No claim rests on this page" in verdicts.show(other).data
+
+
+def test_notebooks_of_one_command_show_what_it_has_judged_once(project, monkeypatch, tmp_path):
+    table = results(tiny.ID)
+    alone = verdicts.of_exhibit(table)
+    write_json(tmp_path / "judged.json", verdicts.records("laptop", project.root))
+    monkeypatch.setenv(verdicts.JUDGED, str(tmp_path / "judged.json"))
+    monkeypatch.setattr(verdicts, "records", lambda *a, **k: pytest.fail("judged anew"))
+    pd.testing.assert_frame_equal(verdicts.of_exhibit(table), alone)
 
 
 def test_a_page_of_a_profile_that_decides_nothing_is_not_judged(project, monkeypatch):

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from replib.spec import ReplibError, Task, canonical, resolved
+from replib.spec import ReplibError, Task, key, resolved
 from replib.store import files
 from replib.store.folder import Damaged, Missing, Store
 
@@ -183,7 +183,7 @@ def publish(store: Store, tasks: Sequence[Task], root: Path) -> list[str]:
             for n in tables:
                 tables[n] = [*(x for x in tables[n] if x.seed.iloc[0] != t.seed), *_with_seed(store.table(t, n), t.seed)]
         job = group[0].job
-        files.write_json(folder / "spec.json", {"kind": job.kind, "key": canonical(job), "resolved": resolved(job)})
+        files.write_json(folder / "spec.json", {"kind": job.kind, "key": key(job), "spec": resolved(job)})
         text = "".join(json.dumps(lines[s]) + "\n" for s in sorted(lines))
         files.write_bytes(folder / "summaries.jsonl", text.encode())
         if arrays:

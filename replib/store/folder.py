@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from replib.spec import ReplibError, Task, canonical, resolved
+from replib.spec import ReplibError, Task, key, resolved
 from replib.store import files
 from replib.store.environment import environment_id
 from replib.store.files import CannotWrite, DiskFull
@@ -153,7 +153,7 @@ class Store:
     def finish(self, task: Task, out: Output, *, environment: dict[str, Any], cost: dict[str, Any]) -> dict[str, Any]:
         """Write everything, the summary last. After this the task is done, and the state of the run is deleted."""
         folder = self.folder(task)
-        files.write_json(folder / "spec.json", {"kind": task.job.kind, "key": canonical(task.job), "resolved": resolved(task.job)})
+        files.write_json(folder / "spec.json", {"kind": task.job.kind, "key": key(task.job), "spec": resolved(task.job)})
         files.write_json(folder / "environment.json", environment)
         names = ["spec.json", "environment.json"]
         for stem, rows in (("metrics", out.metrics), ("events", out.events)):
