@@ -26,7 +26,8 @@ def render_all(ids: Sequence[str], profile: str, root: Path, workers: int = 1, *
     """
     shared = {} if judged is None else {JUDGED: str(judged)}
     with ThreadPoolExecutor(workers) as pool:
-        made = list(tqdm(pool.map(lambda i: _render(i, profile, root, shared), ids), total=len(ids), desc="notebooks", disable=len(ids) < 2))
+        each = pool.map(lambda i: _render(i, profile, root, shared), ids)
+        made = list(tqdm(each, total=len(ids), desc="notebooks", disable=len(ids) < 2))
     failed = [m for m in made if isinstance(m, str)]
     if failed:
         raise ReplibError(" ".join(failed))
