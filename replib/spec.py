@@ -194,8 +194,10 @@ def key(spec: Spec) -> str:
 
 
 def resolved(value: Any) -> Any:
-    """`value` as plain JSON data with *every* field, for people and for ``spec.json``. A job within it is named, ``{"job": "train-<key>"}``,
-    by the folder where its own spec is: the last round of a ladder would else repeat all rounds before it.
+    """`value` as plain JSON data with *every* field, for people and for ``spec.json``.
+
+    A job within it is named by the folder of its own spec, ``{"job": "train-<key>"}``: the last round of a ladder would else repeat all
+    rounds before it.
     """
     if is_dataclass(value) and not isinstance(value, type):
         return {"is": f"{type(value).__name__}@{value.version}"} | {f.name: _named(getattr(value, f.name)) for f in fields(value)}
