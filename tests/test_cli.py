@@ -13,9 +13,9 @@ import pytest
 
 from replib import cli
 from replib.experiments.profiles import LAPTOP, SMOKE, changed
-from replib.experiments.registry import EXHIBITS
+from replib.experiments.registry import EXHIBITS, exhibits
 from replib.experiments.runner import closure
-from replib.spec import ReplibError
+from replib.spec import ReplibError, SpecError
 
 REPO = Path(__file__).resolve().parents[1]
 TABLE = "sparsity_winning_twice/table_1"
@@ -99,6 +99,16 @@ def test_a_drawing_goes_through_every_command_without_runs(replib, root):
         assert status == 0
         assert said in out
     assert not list(root.rglob("sparsity_winning_twice.figure_2.csv"))  # no numbers, no table of numbers
+
+
+def test_a_papers_folder_stands_for_all_of_its_exhibits():
+    paper = "double_win_lottery_tickets"
+    mine = [id for id in EXHIBITS if id.startswith(f"{paper}/")]
+    rest = [id for id in mine if "a2" not in id]
+    assert [e.id for e in exhibits([f"{paper}/table_a2", paper, TABLE])] == [f"{paper}/table_a2", *rest, TABLE]
+    assert [e.id for e in exhibits([])] == list(EXHIBITS)
+    with pytest.raises(SpecError, match="not known"):
+        exhibits(["double_win"])
 
 
 def test_a_root_that_is_no_checkout_is_named(replib, monkeypatch):

@@ -47,6 +47,12 @@ def exhibit(id: str) -> Exhibit:
     raise SpecError(f"exhibit = {id!r} is not known. {hint}To see all ids: replib list")
 
 
+def exhibits(names: Sequence[str]) -> list[Exhibit]:
+    """The exhibits called `names`, each once; the name of a paper's folder stands for all of its exhibits, no names for all there are."""
+    found = [e for name in names for e in [e for e in EXHIBITS.values() if e.id.startswith(f"{name}/")] or [exhibit(name)]]
+    return list({e.id: e for e in found}.values()) if names else list(EXHIBITS.values())
+
+
 def complete_seeds(e: Exhibit, p: Profile, reader: Reader, seeds: Sequence[int] | None = None) -> list[int]:
     """Seeds for which everything the exhibit needs is done: only whole comparisons are published."""
     chosen = range(e.declared(p)) if seeds is None else [s for s in seeds if s < e.declared(p)]

@@ -16,6 +16,7 @@ SEARCHES = (
 )
 SURGERY = "Accuracies, kernel distance and target distance over steps of the search, then accuracy over epochs of tuning; a line a method."
 PANELS = {"natural_test_accuracy": "natural accuracy (%)", "adversarial_test_accuracy": "adversarial accuracy (%)"}
+NUMBERS = (*tables.SUBNETWORK, "curve_distance")
 MILESTONES = tuple(f"{metric}_{when}" for metric in rows.DISTANCES for when in ("start", "half", "end"))
 
 
@@ -50,7 +51,7 @@ def ladder(r: Results) -> tuple[Any, ...]:
     return card(figure, ladders.ALT, f"Lines join means over seeds, small points are seeds. {facts.seeds(r)}"), links
 
 
-def numbers(r: Results, metrics: tuple[str, ...] = (*tables.SUBNETWORK, "curve_distance")) -> tuple[Any, ...]:
+def numbers(r: Results, metrics: tuple[str, ...] = NUMBERS) -> tuple[Any, ...]:
     """Means over seeds ± standard deviation of `metrics`, one line a row, and the data."""
     shown = r.frame[r.frame.metric.isin(metrics)]
     table = facts.spread(shown.assign(attack=shown.variant.map(densities.norm_of)), ["attack", "sparsity_percent", "setting", "metric"])
