@@ -28,7 +28,7 @@ app = typer.Typer(
     "An error says what to do about it; -v behind any command also shows where it came from.",
 )  # fmt: skip
 
-Exhibits = Annotated[list[str] | None, typer.Argument(help="Exhibit ids such as sparsity_winning_twice/table_1, or a paper alone; none: all.")]
+Exhibits = Annotated[list[str] | None, typer.Argument(help="Ids such as sparsity_winning_twice/table_1, or a paper alone; none: all.")]
 ProfileName = Annotated[str, typer.Option("-p", "--profile", help="smoke, laptop, workstation or paper.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds such as 0 or 0,1,2 or 0-4; default: those declared for the exhibit.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="Field of the recipe to change, such as epochs=5; may be repeated.")]
