@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -12,7 +13,7 @@ import pytest
 
 from replib.experiments.profiles import PROFILES
 from replib.experiments.sparsity_winning_twice import figure_2
-from replib.plots import bars, boosts, curves, facts, heatmaps, points, schematic, surfaces, tables, trajectories
+from replib.plots import bars, boosts, curves, double_wins, facts, heatmaps, points, schematic, surfaces, tables, trajectories
 from replib.plots.card import card, drawn
 from replib.plots.style import look
 from replib.spec import ReplibError
@@ -165,6 +166,21 @@ def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns(
     text = facts.wide(stats).data
     assert "2.00 ± 1.41" in text
     assert text.index("2.00 ± 1.41") < text.index("5.00 ± 0.00")
+
+
+def test_rows_of_other_kinds_have_a_table_of_their_own():
+    """Counts of whole masks and shares of their blocks do not share columns, and what a variant says has a column each."""
+    shared = {"dataset": "ImageNet", "sparsity_percent": 97.19, "setting": "IMP", "seed": 0}
+    lines = [(f"pre_training={k}", "zero_kernels", v) for k, v in (("standard", 11270.0), ("adversarial", 9.5))]
+    lines += [(f"pre_training={k}; block={b}", "share", 0.5) for k in ("standard", "adversarial") for b in ("B1", "B2")]
+    frame = pd.DataFrame([shared | {"variant": v, "metric": m, "value": x} for v, m, x in lines])
+    whole, blocks = double_wins.numbers(SimpleNamespace(frame=frame)).data.split("</table>")[:2]
+    assert "zero kernels" in whole
+    assert "11270<" in whole
+    assert "9.50" in whole
+    assert "block" not in whole
+    assert "<th>block</th>" in blocks
+    assert "pre_training=" not in blocks
 
 
 @pytest.mark.parametrize(("value", "shown"), [(-0.04, "0.0"), (-1.26, "−1.3"), (2.0, "2.0"), (float("nan"), "")])

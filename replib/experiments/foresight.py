@@ -84,7 +84,7 @@ PAPER = Foresight(
 _CHEAP = {"batch": 32, "weight_decay": 0.0, **attacked(3, 3, 100)}
 _SMALL = Recipe(Data("mnist14", n_val=250, n_test=1000), Net("mlp"), eps=0.1, epochs=30, lr=5e-3, **_CHEAP)
 # Departs: convolutions have 24 channels and batches 16 images: with 12 channels, or in half as many steps, random structures of 5 % did
-# not learn at all (calibration). At 1 and 2 % none of this size do.
+# not learn at all (calibration). At 1 and 2 % little is learned all the same.
 _CNN = replace(_SMALL, data=Data("mnist14", n_val=250, n_test=500), net=Net("cnn_small", width=24), epochs=24, batch=16, lr=3e-3)
 _DIGITS = replace(_CNN, data=Data("digits", augment="none", n_val=250))
 _QUICK = Searching(epochs=16, batch=32, lr=2e-3, steps=3, kernel="halves", refresh=15, every=15, held_out=32, block=32)

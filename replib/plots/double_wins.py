@@ -60,8 +60,12 @@ def contours(r: Results, kind: Literal["clean", "adversarial"]) -> tuple[Any, ..
 
 
 def numbers(r: Results) -> HTML:
-    """Every number of a page, mean ± standard deviation over seeds, one column a metric."""
-    return facts.wide(facts.spread(r.frame, ["dataset", "sparsity_percent", "setting", "variant", "metric"]))
+    """Every number of a page, mean ± standard deviation over seeds, one column a metric; one table for each kind of variant."""
+    made = []
+    for names, rows in r.frame.groupby(r.frame.variant.map(lambda v: tuple(double_win.parts(v))), sort=False):
+        told = rows.assign(**{name: rows.variant.map(lambda v, name=name: double_win.parts(v)[name]) for name in names})
+        made.append(facts.wide(facts.spread(told, ["dataset", "sparsity_percent", "setting", *names, "metric"])).data)
+    return HTML("".join(made))
 
 
 def overlaps(r: Results) -> tuple[Any, ...]:

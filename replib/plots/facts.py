@@ -107,11 +107,13 @@ def spread(frame: pd.DataFrame, by: list[str], value: str = "value") -> pd.DataF
 
 
 def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
-    """:func:`spread` with one column a metric, "mean ± sd" in each cell; what else identifies a row comes first."""
+    """:func:`spread` with one column a metric, "mean ± sd" in each cell, from a thousand on without decimals; what else identifies a row
+    comes first."""
     rows = [c for c in stats.columns if c not in ("metric", "mean", "sd", "n") and stats[c].nunique() > 1]
 
     def cell(row: pd.Series) -> str:
-        return number(row["mean"], decimals) + ("" if pd.isna(row.sd) else f" ± {row.sd:.{decimals}f}")
+        shown = 0 if abs(row["mean"]) >= 1000 else decimals
+        return number(row["mean"], shown) + ("" if pd.isna(row.sd) else f" ± {row.sd:.{shown}f}")
 
     cells = stats.assign(cell=stats.apply(cell, axis=1))
     order = pd.MultiIndex.from_frame(cells[rows].drop_duplicates()) if len(rows) > 1 else cells[rows[0]].drop_duplicates()
