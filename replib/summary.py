@@ -83,7 +83,7 @@ def block(records: Sequence[dict[str, Any]]) -> str:
         told = [r["printed"] for r in mine if r["printed"] is not None]
         counts = [str(sum(words(r) == k for r in mine)) for k in kinds]
         lines.append(f"| {title} | {len(mine)} | {sum(told)} of {len(told)} | {' | '.join(counts)} |")
-    open_ = ("no results yet", "not testable here", "inconclusive")
+    open_ = ("no results yet", "not testable here", "inconclusive", "interim")
     decided = [r for r in records if r["outcome"] not in open_]
     if not decided:
         return "\n".join([*lines, "", "No claim is decided yet; the scoreboard of the book says of each how far its evidence is."])

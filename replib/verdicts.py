@@ -19,6 +19,7 @@ from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
 from replib.experiments.registry import EXHIBITS, evidence
 from replib.experiments.rows import images
+from replib.root import TOGETHER
 from replib.spec import ReplibError
 from replib.store import Missing
 from replib.store.evidence import Reader
@@ -64,11 +65,14 @@ def _clusters(p: Profile) -> dict[str, np.ndarray]:
 
 
 def frames(p: Profile, found: Reader, only: Collection[str] = EXHIBITS) -> dict[str, pd.DataFrame]:
-    """The tidy frames of the exhibits in `only` that have complete results in profile `p`, by id; of a table also its parts."""
+    """The tidy frames of the exhibits in `only` that have complete results in profile `p`, by id; of a table also its parts.
+
+    Exhibits of our own that read the papers together decide no claim and are left out.
+    """
     made = {}
     for e in EXHIBITS.values():
         paper, _, _ = e.id.partition("/")
-        if not {e.id, f"{paper}/{e.part_of}"} & set(only):
+        if paper == TOGETHER or not {e.id, f"{paper}/{e.part_of}"} & set(only):
             continue
         try:
             made[e.id] = e.read(found, p, range(e.declared(p)))

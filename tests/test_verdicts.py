@@ -14,6 +14,7 @@ from replib import verdicts
 from replib.experiments import profiles
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.registry import EXHIBITS, results
+from replib.root import TOGETHER
 from replib.spec import ReplibError, task
 from replib.store.files import write_json
 
@@ -39,6 +40,14 @@ def test_frames_are_those_of_exhibits_that_have_complete_results(project, monkey
     project.unmake(task(tiny.rows(PROFILE)[0].robust, 1))
     (frame,) = verdicts.frames(PROFILE, project.store).values()
     assert set(frame.seed) == {0}
+
+
+def test_an_exhibit_that_reads_the_papers_together_decides_no_claim(project, monkeypatch):
+    before = outcomes(project.root)
+    arena = rows_exhibit(f"{TOGETHER}/arena", "All masks", tiny.rows)
+    monkeypatch.setitem(EXHIBITS, arena.id, arena)
+    assert outcomes(project.root) == before
+    assert "No claim rests on this page" in verdicts.show(results(arena.id)).data
 
 
 def test_records_are_of_what_is_here_and_published_or_of_what_is_published_alone(project):

@@ -70,7 +70,7 @@ def _outcome(e: Evidence, p_supported: float, p_contradicted: float) -> tuple[st
     if e.scope in claim.by_construction and all(c.holds()[0] for c in e.conditions):  # what fails all the same is a finding
         return "by construction", f"By construction: {claim.why_by_construction}"
     if not e.deterministic and e.n < claim.seeds_declared:
-        return "inconclusive", f"Inconclusive (interim: {e.n} of {claim.seeds_declared} declared seeds)."
+        return "interim", f"Not judged before all seeds are made (interim: {e.n} of {claim.seeds_declared} declared seeds)."
     if p_contradicted <= ALPHA and not _equivalent(e):  # a violation shown to lie within the margin is none that matters
         return "contradicted", f"{against} the claim ({e.scope}):"
     if absent:  # a conjunction over data sets can fail on some of them, but hold only on all

@@ -13,6 +13,7 @@ OUTCOMES = (
     "contradicted",
     "equivalent",
     "inconclusive",
+    "interim",
     "by construction",
     "not testable here",
     "no results yet",

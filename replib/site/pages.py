@@ -48,6 +48,7 @@ OUTCOMES = (
     ("contradicted", "✗", "the interval lies on the other side, and not within the margin"),
     ("equivalent", "≈", "the difference lies within the declared margin, where the claim says there is one"),
     ("inconclusive", "?", "the interval allows both readings"),
+    ("interim", "◔", "fewer seeds are made than were declared, and nothing is judged before"),
     ("by construction", "=", "the set-up was chosen so that this holds; it is not a finding"),
     ("not testable here", "–", "this profile cannot speak to the claim"),
     ("no results yet", "…", "no evidence has been published for it"),
