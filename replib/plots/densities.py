@@ -72,12 +72,11 @@ def accuracies(curves: pd.DataFrame) -> Figure:
 def search_and_training(searches: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """Distances over a search, on a logarithmic scale, and adversarial accuracy over the training after it (D, Figures 3 and 7).
 
-    One row a norm of the attack.
+    Two rows a norm of the attack: distances, then accuracies.
     """
     norms = list(dict.fromkeys(searches.variant.map(norm_of)))
-    columns = len(DISTANCES) + len(ADVERSARIAL)
-    figure, axes = plt.subplots(len(norms), columns, figsize=(3.1 * columns + 1.4, 3.1 * len(norms)), layout="constrained", squeeze=False)
-    for row, norm in zip(axes, norms, strict=True):
+    figure, axes = plt.subplots(2 * len(norms), 2, figsize=(9.6, 6.0 * len(norms)), layout="constrained")
+    for row, norm in zip(axes.reshape(len(norms), 4), norms, strict=True):
         found, trained = (frame[frame.variant.map(norm_of) == norm] for frame in (searches, curves))
         for ax, (column, name) in zip(row, (DISTANCES | ADVERSARIAL).items(), strict=True):
             log = column in DISTANCES
@@ -91,11 +90,13 @@ def search_and_training(searches: pd.DataFrame, curves: pd.DataFrame) -> Figure:
 def transfer_and_surgery(searches: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """Accuracy and both distances during the search, and accuracy during the training that follows (D, Figure 1)."""
     panels = NATURAL | DISTANCES
-    figure, axes = plt.subplots(1, len(panels) + 1, figsize=(15.4, 3.2), layout="constrained")
+    figure, grid = plt.subplots(3, 2, figsize=(9.6, 8.4), layout="constrained")
+    *axes, unused = grid.flat
+    unused.remove()
     for ax, (column, name) in zip(axes, panels.items(), strict=False):
         by_setting(searches, "step", column, ax)
         _panel(ax, name, "step", log=column in DISTANCES)
     by_setting(curves, "epoch", "val_sa", axes[-1])
     _panel(axes[-1], "accuracy, validation (%)", "epoch")
-    _legend(figure, list(axes), "")
+    _legend(figure, axes, "")
     return figure

@@ -40,7 +40,7 @@ def pareto(frame: pd.DataFrame) -> Figure:
     """One panel an architecture."""
     points = means(frame)
     places = list(points.groupby("architecture", sort=False))
-    figure, axes = plt.subplots(1, len(places), figsize=(3.5 * len(places) + 1.6, 3.5), squeeze=False, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(places), figsize=(3.2 * len(places), 4.4), squeeze=False, sharey=True, layout="constrained")
     for ax, (name, mine) in zip(axes[0], places, strict=True):
         best = front(mine)
         ax.plot(best.parameters, best.adversarial_accuracy, "-", color=CHANCE, linewidth=1.2, zorder=1)
@@ -61,5 +61,5 @@ def pareto(frame: pd.DataFrame) -> Figure:
     axes[0][0].set_ylabel("adversarial accuracy (%)")
     handles = {label: h for ax in axes[0] for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     handles["not beaten at its size"] = Line2D([], [], color=CHANCE)
-    figure.legend(handles.values(), handles.keys(), loc="outside right center")
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     return figure
