@@ -23,7 +23,7 @@ $(STAMP): constraints.txt pyproject.toml
 
 install: $(STAMP)  ## make .venv with everything pinned
 
-reproduce: $(STAMP)  ## train the flagship exhibits (seed 0) from scratch, run all notebooks, build the book, compare (budget: 12 minutes on 2 cores)
+reproduce: $(STAMP)  ## train the flagship exhibits (seed 0) from scratch, run all notebooks, build the book, compare (20 to 25 minutes on 2 cores)
 	@echo "== 1/4 training the flagship exhibits, seed 0"
 	$(BIN)/replib run $(FLAGSHIPS) -p laptop --seeds 0 -j $(WORKERS)
 	@echo "== 2/4 executing the notebooks"
@@ -37,7 +37,7 @@ reproduce: $(STAMP)  ## train the flagship exhibits (seed 0) from scratch, run a
 FLAGSHIPS := sparsity_winning_twice/table_1 achieving_robustness_via_sparsity/table_3 double_win_lottery_tickets/figure_3 \
              adversarial_winning_tickets/table_1
 
-reproduce-all: $(STAMP)  ## as reproduce, for every exhibit (budget: 100 minutes on 2 cores)
+reproduce-all: $(STAMP)  ## as reproduce, for every exhibit (2.5 to 3 hours on 2 cores)
 	$(BIN)/replib run -p laptop --seeds 0 -j $(WORKERS)
 	$(BIN)/replib render -p laptop -j $(WORKERS)
 	$(BIN)/replib book -p laptop
