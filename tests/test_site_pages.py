@@ -233,3 +233,9 @@ def test_a_claim_shows_what_another_profile_found(tmp_path):
     assert "**In the profile `workstation`** (supported): On photographs." in page
     only = pages.scoreboard(beside_others(load_claims(tmp_path, "workstation"), tmp_path, "workstation"), "workstation", [])
     assert "**In the profile `laptop`** (inconclusive): Not yet." in only
+
+
+def test_how_much_of_the_book_is_there_is_one_sentence():
+    exhibits = [{"exhibit": e} for e in ("a/table_1", "a/table_2")]
+    assert pages.state(exhibits, ["a/table_1"]).startswith("So far 1 of the 2 ")
+    assert pages.state(exhibits, ["a/table_1", "a/table_2"]).startswith("All 2 ")

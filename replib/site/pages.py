@@ -411,6 +411,8 @@ def _paper(name: str) -> str:
 
 def state(exhibits: Sequence[Record], built: Collection[str]) -> str:
     """How much of the book is there, in one sentence."""
+    if len(built) == len(exhibits):
+        return f"All {len(built)} tables, figures and theorems have a page with runs of our own.\n"
     return (
         f"So far {len(built)} of the {len(exhibits)} tables, figures and theorems have a page with runs of our own. For the others the "
         "papers' printed numbers are in the book, and claims are checked against these by arithmetic.\n"
