@@ -213,7 +213,7 @@ def main() -> None:
                 )  # fmt: skip
     table = pd.DataFrame(rows)
     before = pd.read_csv("results/calibration.csv")
-    whole = pd.concat([before[~before.role.isin(args.roles)], table.round(4)])
+    whole = pd.concat([before[~before.role.isin(args.roles)], table.round(4)]).astype({"trigger_90": "Int64", "trigger_80": "Int64"})
     whole.sort_values("role", key=lambda c: c.map(list(GRID).index), kind="stable").to_csv("results/calibration.csv", index=False)
     print(table.groupby(["role", "setting", "net"], sort=False).mean(numeric_only=True).drop(columns="seed").round(2).to_string())
 
