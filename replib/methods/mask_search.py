@@ -151,7 +151,7 @@ class MaskSearch(Job):
         if refresh is not None and steps <= 2 * refresh:
             raise SpecError(
                 f"A mask search of {steps} steps never renews its mask when it may after every {refresh} but the last: it would return the "
-                f"largest initial weights. Give {type(self.goal).__name__}.refresh below {max(steps / 2, 1):g}, or more epochs."
+                f"mask that it began with. Give {type(self.goal).__name__}.refresh below {max(steps / 2, 1):g}, or more epochs."
             )
 
     def steps_an_epoch(self) -> int:

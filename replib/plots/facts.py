@@ -109,7 +109,8 @@ def spread(frame: pd.DataFrame, by: list[str], value: str = "value") -> pd.DataF
 def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
     """:func:`spread` with one column a metric, "mean ± sd" in each cell, from a thousand on without decimals; what else identifies a row
     comes first."""
-    rows = [c for c in stats.columns if c not in ("metric", "mean", "sd", "n") and stats[c].nunique() > 1]
+    names = [c for c in stats.columns if c not in ("metric", "mean", "sd", "n")]
+    rows = [c for c in names if stats[c].nunique() > 1] or names[-1:]
 
     def cell(row: pd.Series) -> str:
         shown = 0 if abs(row["mean"]) >= 1000 else decimals

@@ -47,7 +47,7 @@ OUTCOMES = (
     ("supported", "✓", "the interval lies on the claim's side of its margin"),
     ("contradicted", "✗", "the interval lies on the other side, and not within the margin"),
     ("equivalent", "≈", "the difference lies within the declared margin, where the claim says there is one"),
-    ("inconclusive", "?", "the interval allows both readings"),
+    ("inconclusive", "?", "the interval allows both readings, or a data set of the claim has no results yet"),
     ("interim", "◔", "fewer seeds are made than were declared, and nothing is judged before"),
     ("by construction", "=", "the set-up was chosen so that this holds; it is not a finding"),
     ("not testable here", "–", "this profile cannot speak to the claim"),
