@@ -118,3 +118,12 @@ def test_layerwise_ladders_are_nested(store):
     execute(task(first, 0), store)
     _, narrow, _ = drawn(store, Magnitude(again, layerwise=True), net, 0.3, "conv")
     assert all((wide[n] | ~narrow[n]).all() for n in wide)
+
+
+@pytest.mark.parametrize("layerwise", [False, True])
+def test_a_ticket_denser_than_the_run_that_it_is_drawn_from_is_refused(store, layerwise):
+    net = NETS["resnet"]
+    first = Ticket(RECIPE.data, net, 0.3, Magnitude(base(net)), "conv")
+    execute(task(first, 0), store)
+    with pytest.raises(ReplibError, match=r"density 0\.5 cannot be drawn from a run that has only 0\.3.* earlier round"):
+        drawn(store, Magnitude(replace(base(net), ticket=first), layerwise=layerwise), net, 0.5, "conv")

@@ -188,6 +188,11 @@ class Magnitude(Rule):
         source = trained(scene.context, parent, self.checkpoint, scene.split)
         magnitudes = {n: w.detach().abs().cpu() for n, w in prunable(source, scene.job.scope).items()}  # masks are kept there
         masks = ticket_masks(scene.context.store, parent, source) if parent.job.ticket else {}
+        if masks and round(scene.density * size(masks)) > sum(counts(masks).values()):
+            raise ReplibError(
+                f"A ticket of density {scene.density:g} cannot be drawn from a run that has only {density(masks):.4g} of its weights left; "
+                f"draw it from a denser run, such as an earlier round of the ladder, or give a density of at most that."
+            )
         if self.layerwise:  # pruned weights are exactly zero; of a magnitude each they would tie with weights that happen to be
             ranked = {n: torch.where(masks[n], m, -1.0) if masks else m for n, m in magnitudes.items()}
             return layerwise_top(ranked, self.counts(scene.shapes, scene.density))
