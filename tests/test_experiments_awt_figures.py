@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from replib.analysis.evaluation import Evaluate
 from replib.analysis.grafting import Grafting
@@ -16,12 +17,16 @@ from replib.claims.columns import table
 from replib.claims.predicates.adversarial_winning_tickets import SETTINGS
 from replib.claims.table import NotTestable, Sample
 from replib.experiments.adversarial_winning_tickets import figure_9, figures, rows, searches, tables
+from replib.experiments.jobs import execute
 from replib.experiments.places import CNN10, CNN100, CNN_MNIST, MLP_MNIST, VGG10
 from replib.experiments.profiles import LAPTOP, PAPER, PROFILES, SMOKE, changed
 from replib.experiments.registry import EXHIBITS, reported
 from replib.experiments.runner import closure
-from replib.methods import MaskSearch, Quota
+from replib.methods import MaskSearch, Quota, mask_search
 from replib.spec import Task, task
+from replib.store import Store
+from replib.store.context import Context
+from replib.training.networks import ticket_masks
 from replib.training.spec import PGDAT, Adam, Constant, CrossEntropy, Fresh, FromRun
 
 ID = "adversarial_winning_tickets"
@@ -67,6 +72,19 @@ def test_a_network_and_its_relatives_start_from_the_same_weights_and_differ_in_t
     assert ticket.run.init == random.run.init == dense.run.init == Fresh()
     assert ticket.dense == random.dense == dense.run
     assert ticket.run.ticket.density == random.run.ticket.density
+
+
+def test_the_control_has_the_mask_that_a_search_starts_from(tmp_path):
+    """A search that changed nothing would return the control."""
+    ticket, random, control = (row.run.ticket for row in figures.figure_6(SMOKE)[:3])
+    store = Store(tmp_path)
+    for t in closure([task(control, 0)]):
+        execute(t, store)
+    search = mask_search._begin(ticket, Context(store, task(ticket, 0)))
+    drawn = ticket_masks(store, task(control, 0), search.student)
+    assert set(drawn) == set(search.masks)
+    assert all(torch.equal(drawn[n], search.masks[n]) for n in drawn)
+    assert random.density == control.density == ticket.density
 
 
 def test_figure_1_tunes_surgery_and_trains_transfer_from_scratch():

@@ -13,6 +13,7 @@ from replib.plots.style import look
 from replib.plots.tables import told_apart
 
 PLAIN = str.maketrans("=_;", "  ,")  # a variant in words: "retraining=none" is "retraining none"
+DENSE = ("Baseline", "full model")
 PANELS = {"clean_accuracy": "clean accuracy (%)", "adversarial_accuracy": "adversarial accuracy (%)"}
 ALT = "Line plots of clean and of adversarial accuracy over sparsity, one line a method, with the dense network as a horizontal line."
 CAPTION = "Accuracies over sparsity: lines join means over seeds, small points are seeds; the dash-dotted line is the dense network's mean."
@@ -45,7 +46,7 @@ def ladder(frame: pd.DataFrame, panels: Mapping[str, str] = PANELS) -> Figure:
 def _lines(ax: plt.Axes, part: pd.DataFrame) -> None:
     for setting, mine in part.groupby("setting", sort=False):
         style = look(str(setting))
-        if setting == "Baseline":
+        if setting in DENSE:
             ax.axhline(mine.value.mean(), color=style.colour, linestyle=style.dash, linewidth=1.2, label=style.label)
             continue
         for n, (words, line) in enumerate(mine.groupby(mine.variant.map(told_apart), sort=False)):

@@ -60,6 +60,7 @@ STYLE: dict[str, Look] = {
     "AWT, γ² = 10⁻⁶": Look("#e69f00", "*", ":"),
     "Algorithm 1": Look("#cc79a7", "^", "--"),
     "random structure": Look("#bcbd22", "v"),
+    "magnitude at initialization": Look("#7f7f7f", "^", "--", "largest initial weights"),
     "full model": Look("#000000", "s", "-.", "dense"),
     "Cosentino et al. 2019": Look("#0072b2", "o", "--", "iterative ticket"),
     "NTT": Look("#009e73", "P"),

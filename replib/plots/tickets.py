@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from replib.experiments.adversarial_winning_tickets import rows
+from replib.experiments.adversarial_winning_tickets.tables import INITIAL
 from replib.experiments.registry import Results
 from replib.plots import densities, facts, ladders, save, tables
 from replib.plots.card import card
@@ -21,9 +22,9 @@ MILESTONES = tuple(f"{metric}_{when}" for metric in rows.DISTANCES for when in (
 
 
 def accuracies(r: Results) -> tuple[Any, ...]:
-    """Learning curves of every row, and the data."""
+    """Learning curves of every row that the paper draws, and the data of these and of our own."""
     curves = rows.curves(r)
-    figure = densities.accuracies(curves)
+    figure = densities.accuracies(curves[curves.setting != INITIAL])
     links = save(r, figure=figure, table=curves)
     return card(figure, SHARES, f"{densities.CAPTION} {facts.seeds(r)}"), links
 

@@ -12,7 +12,7 @@ from replib.analysis.grafting import Grafting
 from replib.experiments.adversarial_winning_tickets.rows import Subnetwork
 from replib.experiments.adversarial_winning_tickets.runs import PAPER
 from replib.experiments.adversarial_winning_tickets.searches import attack
-from replib.experiments.adversarial_winning_tickets.tables import ladder
+from replib.experiments.adversarial_winning_tickets.tables import RANDOM, ladder
 from replib.experiments.exhibit import Exhibit
 from replib.experiments.places import CNN_MNIST
 from replib.experiments.profiles import Profile
@@ -34,7 +34,7 @@ Departs: D names neither; the claim is read on natural images and against the up
 
 def rows(p: Profile) -> list[Subnetwork]:
     """Tickets and random structures at the densities that are grafted; the dense network last."""
-    return ladder(p, CNN_MNIST, p.foresight.grafted, beside=True)
+    return ladder(p, CNN_MNIST, p.foresight.grafted, beside=(RANDOM,))
 
 
 def grafts(p: Profile) -> list[tuple[Subnetwork, Grafting]]:

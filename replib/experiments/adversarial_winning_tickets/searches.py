@@ -9,7 +9,7 @@ from replib.attacks import PGD
 from replib.experiments.places import MLP_MNIST
 from replib.experiments.profiles import Profile
 from replib.experiments.recipe import Recipe
-from replib.methods import AWT, NTT, MaskSearch, Quota, Surgery, Ticket
+from replib.methods import AWT, NTT, Magnitude, MaskSearch, Quota, Surgery, Ticket
 from replib.methods.mask_search import Goal
 from replib.models.tangent import Entries
 from replib.spec import Job
@@ -61,6 +61,15 @@ def random(p: Profile, place: Place, density: float) -> Ticket:
     """
     r = recipe(p, place)
     return Ticket(r.data, r.net, density, Quota("uniform"))
+
+
+def largest(p: Profile, place: Place, density: float) -> Ticket:
+    """The mask that a search starts from, never changed: the largest initial weights, with as many in each layer as the ticket has.
+
+    Ours: beside the ticket it shows what the search adds, which a random structure alone does not.
+    """
+    r = recipe(p, place)
+    return Ticket(r.data, r.net, density, Magnitude(trained(p, place, name="Dense"), "initial", layerwise=True))
 
 
 def trained(p: Profile, place: Place, ticket: Job | None = None, norm: Norm = "linf", name: str = "") -> Train:

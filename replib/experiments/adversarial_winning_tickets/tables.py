@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from replib.experiments.achieving_robustness_via_sparsity import runs as iwi
 from replib.experiments.adversarial_winning_tickets.rows import Subnetwork
 from replib.experiments.adversarial_winning_tickets.runs import PAPER, ROUNDS, iterative_tickets
-from replib.experiments.adversarial_winning_tickets.searches import Norm, Place, final_attack, random, recipe, search, trained
+from replib.experiments.adversarial_winning_tickets.searches import Norm, Place, final_attack, largest, random, recipe, search, trained
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.places import MLP_MNIST, VGG10
 from replib.experiments.profiles import Profile
-from replib.methods import MaskSearch
+from replib.methods import MaskSearch, Ticket
 from replib.training import Train
 
 
@@ -32,14 +34,19 @@ def subnetwork(
     return Subnetwork(*place, percent(1 - density), setting, run, **row)
 
 
+RANDOM, INITIAL = "random structure", "magnitude at initialization"
+BESIDE: dict[str, Callable[[Profile, Place, float], Ticket]] = {RANDOM: random, INITIAL: largest}
+"""What stands beside tickets, by setting."""
+
+
 def ladder(
-    p: Profile, place: Place, densities: tuple[float, ...], *, norm: Norm = "linf", named: bool = False, beside: bool = False
+    p: Profile, place: Place, densities: tuple[float, ...], *, norm: Norm = "linf", named: bool = False, beside: Sequence[str] = ()
 ) -> list[Subnetwork]:
-    """Tickets of some densities, random structures of the same `beside` them, and the dense network, each with its curve's distance."""
+    """Tickets of some densities, those of :data:`BESIDE` of the same densities, and the dense network, each with its curve's distance."""
     dense = trained(p, place, norm=norm, name="Dense")
     made = []
     for density in densities:
-        drawn = {"AWT": search(p, place, density, norm)} | ({"random structure": random(p, place, density)} if beside else {})
+        drawn = {"AWT": search(p, place, density, norm)} | {setting: BESIDE[setting](p, place, density) for setting in beside}
         for setting, ticket in drawn.items():
             run = trained(p, place, ticket, norm, name=setting)
             made.append(subnetwork(p, place, setting, density, run, norm=norm, named=named, dense=dense))
