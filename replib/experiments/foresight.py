@@ -47,6 +47,7 @@ class Foresight:
     graft_images: int | None = 1000
     graft_steps: int = 20
     unsampled: tuple[float, ...] = ()  # densities of Table 2 at which the whole kernel is computed too
+    prolonged: tuple[float, ...] = ()  # and at which the search is made several times as long too
 
 
 def attacked(train: int, val: int, test: int) -> dict[str, float]:
@@ -120,6 +121,7 @@ LAPTOP = Foresight(
     graft_images=200,
     graft_steps=5,
     unsampled=(0.1,),
+    prolonged=(0.1,),
 )
 
 _TINY = {"epochs": 2, "batch": 30, **attacked(2, 2, 3)}
@@ -152,6 +154,7 @@ SMOKE = Foresight(
     graft_images=20,
     graft_steps=1,
     unsampled=(0.1,),
+    prolonged=(0.1,),
 )
 
 # Departs: 4,000 images of MNIST and 2,000 photographs at half the resolution, narrow convolutions, PGD-5 in training, fewer epochs:

@@ -68,6 +68,7 @@ STYLE: dict[str, Look] = {
     "DNS": Look("#8c564b", "^", "--"),
     "WT": Look("#0072b2", "o", "-", "winning ticket"),
     "IWI": Look("#cc79a7", "*"),
+    "sampled, long search": Look("#8c564b", "D", ":", "sampled AWT, long search"),
     "S-AWT": Look("#e69f00", "D", "-", "sampled AWT"),
     "STD": Look("#e69f00", "o", "-", "standard pre-training"),
     "FAT": Look("#009e73", "^", "-", "fast adversarial pre-training"),
