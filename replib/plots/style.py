@@ -56,6 +56,7 @@ STYLE: dict[str, Look] = {
     "SVM": Look("#7f7f7f", "D"),
     "Adv.Tr": Look("#0072b2", "P", "-", "adversarial training"),
     "AWT": Look("#d55e00", "X"),
+    "AWT, transferred weights": Look("#e69f00", "X", ":"),
     "AWT, γ² = 1": Look("#8c564b", "*", ":"),
     "AWT, γ² = 10⁻⁶": Look("#e69f00", "*", ":"),
     "Algorithm 1": Look("#cc79a7", "^", "--"),

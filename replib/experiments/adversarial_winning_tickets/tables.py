@@ -14,6 +14,7 @@ from replib.experiments.places import MLP_MNIST, VGG10
 from replib.experiments.profiles import Profile
 from replib.methods import MaskSearch, Ticket
 from replib.training import Train
+from replib.training.spec import FromRun
 
 
 def percent(share: float) -> float:
@@ -54,8 +55,12 @@ def ladder(
     return [*made, subnetwork(p, place, "full model", 1.0, dense, norm=norm, named=named)]
 
 
+TRANSFERRED = "AWT, transferred weights"
+
+
 def table_1(p: Profile) -> list[Subnetwork]:
-    """Tickets, iterative tickets and the dense network under one attack.
+    """Tickets, iterative tickets and the dense network under one attack; as a control of ours also tickets that keep the weights that their
+    search ended with, as the method that D extends does, where D trains them "from the original initialization".
 
     Departs: the iterative tickets' numbers are copied in the paper, from networks under an attack of their authors; here both are under
     this one. They keep their authors' loss, which is half clean, their networks without biases, and their own shares of each layer, so
@@ -69,7 +74,9 @@ def table_1(p: Profile) -> list[Subnetwork]:
         n = ROUNDS[s]
         before = {f"round {i}": run for i, run in enumerate(rounds[:n])}
         made.append(subnetwork(p, MLP_MNIST, "Cosentino et al. 2019", round(1 - s / 100, 6), rounds[n], costs=before))
-    return [*made, *tickets, dense]
+    moved = [replace(t.run, init=FromRun(t.run.ticket), name=TRANSFERRED) for t in tickets]
+    kept = [subnetwork(p, MLP_MNIST, TRANSFERRED, round(1 - s / 100, 6), run) for s, run in zip(levels, moved, strict=True)]
+    return [*made, *tickets, *kept, dense]
 
 
 RATIOS = (0.9, 0.95)
