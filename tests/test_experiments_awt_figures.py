@@ -38,7 +38,10 @@ def keys(made: Sequence[rows.Subnetwork]) -> set[tuple]:
     return set(pd.DataFrame([row.labels() for row in made])[columns].itertuples(index=False, name=None))
 
 
-@pytest.mark.parametrize(("name", "made", "ours"), [("table_1", tables.table_1, {tables.TRANSFERRED}), ("table_2", tables.table_2, {"AWT", tables.LONG})])
+@pytest.mark.parametrize(
+    ("name", "made", "ours"),
+    [("table_1", tables.table_1, {tables.TRANSFERRED}), ("table_2", tables.table_2, {"AWT", tables.LONG})],
+)
 def test_every_printed_row_is_there_and_no_other(name, made, ours):
     printed = reported(f"{ID}/{name}")[["dataset", "architecture", "sparsity_percent", "setting", "variant"]]
     theirs = set(printed.itertuples(index=False, name=None))
