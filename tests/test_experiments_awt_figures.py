@@ -40,7 +40,7 @@ def keys(made: Sequence[rows.Subnetwork]) -> set[tuple]:
 
 @pytest.mark.parametrize(
     ("name", "made", "ours"),
-    [("table_1", tables.table_1, {tables.TRANSFERRED}), ("table_2", tables.table_2, {"AWT", tables.LONG})],
+    [("table_1", tables.table_1, {tables.TRANSFERRED, tables.PRINTED}), ("table_2", tables.table_2, {"AWT", tables.LONG})],
 )
 def test_every_printed_row_is_there_and_no_other(name, made, ours):
     printed = reported(f"{ID}/{name}")[["dataset", "architecture", "sparsity_percent", "setting", "variant"]]
@@ -75,6 +75,15 @@ def test_a_network_and_its_relatives_start_from_the_same_weights_and_differ_in_t
     assert ticket.run.init == random.run.init == dense.run.init == Fresh()
     assert ticket.dense == random.dense == dense.run
     assert ticket.run.ticket.density == random.run.ticket.density
+
+
+def test_the_dense_perceptron_is_trained_at_the_printed_radius_too():
+    dense, printed = tables.table_1(LAPTOP)[-2:]
+    for radius, row in ((LAPTOP.foresight.recipes[MLP_MNIST].eps, dense), (0.3, printed)):
+        assert row.run.ticket is None
+        assert row.attack.eps == row.run.loss.attack.eps == row.run.validate.eps == radius
+        assert row.attack.steps == 100
+    assert tables.table_1(PAPER)[-1].attack.eps == PAPER.foresight.recipes[MLP_MNIST].eps == 0.3
 
 
 def test_the_control_has_the_mask_that_a_search_starts_from(tmp_path):

@@ -47,6 +47,7 @@ class Foresight:
     graft_images: int | None = 1000
     graft_steps: int = 20
     unsampled: tuple[float, ...] = ()  # densities of Table 2 at which the whole kernel is computed too
+    printed: float | None = None  # radius of Table 1 in the paper, where the perceptron's recipe has another
     prolonged: tuple[float, ...] = ()  # and at which the search is made several times as long too
 
 
@@ -122,6 +123,7 @@ LAPTOP = Foresight(
     graft_steps=5,
     unsampled=(0.1,),
     prolonged=(0.1,),
+    printed=0.3,
 )
 
 _TINY = {"epochs": 2, "batch": 30, **attacked(2, 2, 3)}
@@ -155,12 +157,17 @@ SMOKE = Foresight(
     graft_steps=1,
     unsampled=(0.1,),
     prolonged=(0.1,),
+    printed=0.3,
 )
 
-# Departs: 4,000 images of MNIST and 2,000 photographs at half the resolution, narrow convolutions, PGD-5 in training, fewer epochs:
-# what a processor does in a night.
+# Departs: 10,000 images of MNIST for convolutions, which are narrow, and 2,000 photographs at half the resolution; PGD-5 in training and
+# search, fewer epochs: what a processor does in a night. The perceptron has all images, and searches of the paper's length.
+# Departs: on MNIST a radius of 0.3 standard deviations of its pixels, 0.0924 of their range. With 0.3 of the range the dense perceptron
+# hardly learns in so few epochs; with 0.3 deviations it comes near the printed accuracies. Table 1 has a row for each.
+STANDARD = 0.0924
 _REDUCED = {"batch": 64, **attacked(5, 5, 100)}
-_MNIST = replace(_MLP, data=Data("mnist", n_train=4000, n_val=500, n_test=1000), epochs=20, **_REDUCED)
+_MNIST = replace(_MLP, eps=STANDARD, epochs=10, **_REDUCED)
+_TEN = Data("mnist", n_train=10_000, n_val=500, n_test=1000)
 _PART = replace(_PHOTO, data=Data("cifar10", augment="none", n_train=2000, n_val=500, n_test=1000, height=16), epochs=20, **_REDUCED)
 _PART = replace(_PART, net=Net("cnn_small", width=24))
 _SHORT = Searching(epochs=4, batch=32, steps=5, kernel="halves", refresh=10, every=10)  # of some 125 steps
@@ -168,13 +175,13 @@ _SHORT = Searching(epochs=4, batch=32, steps=5, kernel="halves", refresh=10, eve
 WORKSTATION = Foresight(
     {
         MLP_MNIST: _MNIST,
-        CNN_MNIST: replace(_MNIST, net=Net("cnn_small"), epochs=10),
+        CNN_MNIST: replace(_MNIST, data=_TEN, net=Net("cnn_small", width=24), epochs=5, batch=32),
         CNN10: _PART,
         CNN100: replace(_PART, data=Data("cifar100", augment="none", n_train=3000, n_val=500, n_test=1000, height=16)),
         VGG10: replace(_PART, net=Net("vgg_small"), epochs=10),
     },
     {
-        MLP_MNIST: _SHORT,
+        MLP_MNIST: Searching(steps=5, kernel="halves", block=64),
         CNN_MNIST: replace(_SHORT, epochs=1),
         CNN10: replace(_SHORT, epochs=2),
         CNN100: replace(_SHORT, epochs=1, batch=16, kernel="whole", entries="diagonal", held_out=16),
@@ -182,4 +189,5 @@ WORKSTATION = Foresight(
     },
     wide=(0.05, 0.1, 0.3, 0.5, 0.7, 0.9),
     unsampled=(0.1,),
+    printed=0.3,
 )

@@ -13,7 +13,7 @@ from replib.plots.style import look
 from replib.plots.tables import told_apart
 
 PLAIN = str.maketrans("=_;", "  ,")  # a variant in words: "retraining=none" is "retraining none"
-DENSE = ("Baseline", "full model")
+DENSE = ("Baseline", "full model", "full model, printed radius")
 PANELS = {"clean_accuracy": "clean accuracy (%)", "adversarial_accuracy": "adversarial accuracy (%)"}
 ALT = "Line plots of clean and of adversarial accuracy over sparsity, one line a method, with the dense network as a horizontal line."
 CAPTION = "Accuracies over sparsity: lines join means over seeds, small points are seeds; the dash-dotted line is the dense network's mean."

@@ -63,6 +63,7 @@ STYLE: dict[str, Look] = {
     "random structure": Look("#bcbd22", "v"),
     "magnitude at initialization": Look("#7f7f7f", "^", "--", "largest initial weights"),
     "full model": Look("#000000", "s", "-.", "dense"),
+    "full model, printed radius": Look("#7f7f7f", "s", ":", "dense, printed radius"),
     "Cosentino et al. 2019": Look("#0072b2", "o", "--", "iterative ticket"),
     "NTT": Look("#009e73", "P"),
     "NTT, transferred weights": Look("#004d38", "P", ":"),

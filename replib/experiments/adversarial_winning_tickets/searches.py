@@ -24,6 +24,12 @@ def recipe(p: Profile, place: Place) -> Recipe:
     return p.foresight.recipes[place]
 
 
+def as_printed(p: Profile, place: Place) -> Profile:
+    """`p` with the radius that the paper prints for MNIST."""
+    r = replace(recipe(p, place), eps=p.foresight.printed)
+    return replace(p, foresight=replace(p.foresight, recipes={**p.foresight.recipes, place: r}))
+
+
 def attack(p: Profile, place: Place, steps: int, norm: Norm = "linf") -> PGD:
     """An attack of so many steps of 2.5 radii over their number.
 

@@ -8,7 +8,17 @@ from dataclasses import replace
 from replib.experiments.achieving_robustness_via_sparsity import runs as iwi
 from replib.experiments.adversarial_winning_tickets.rows import Subnetwork
 from replib.experiments.adversarial_winning_tickets.runs import PAPER, ROUNDS, iterative_tickets
-from replib.experiments.adversarial_winning_tickets.searches import Norm, Place, final_attack, largest, random, recipe, search, trained
+from replib.experiments.adversarial_winning_tickets.searches import (
+    Norm,
+    Place,
+    as_printed,
+    final_attack,
+    largest,
+    random,
+    recipe,
+    search,
+    trained,
+)
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.places import MLP_MNIST, VGG10
 from replib.experiments.profiles import Profile
@@ -56,11 +66,13 @@ def ladder(
 
 
 TRANSFERRED = "AWT, transferred weights"
+PRINTED = "full model, printed radius"
 
 
 def table_1(p: Profile) -> list[Subnetwork]:
     """Tickets, iterative tickets and the dense network under one attack; as a control of ours also tickets that keep the weights that their
-    search ended with, as the method that D extends does, where D trains them "from the original initialization".
+    search ended with, as the method that D extends does, where D trains them "from the original initialization", and the dense network at
+    the radius that D prints.
 
     Departs: the iterative tickets' numbers are copied in the paper, from networks under an attack of their authors; here both are under
     this one. They keep their authors' loss, which is half clean, their networks without biases, and their own shares of each layer, so
@@ -76,7 +88,11 @@ def table_1(p: Profile) -> list[Subnetwork]:
         made.append(subnetwork(p, MLP_MNIST, "Cosentino et al. 2019", round(1 - s / 100, 6), rounds[n], costs=before))
     moved = [replace(t.run, init=FromRun(t.run.ticket), name=TRANSFERRED) for t in tickets]
     kept = [subnetwork(p, MLP_MNIST, TRANSFERRED, round(1 - s / 100, 6), run) for s, run in zip(levels, moved, strict=True)]
-    return [*made, *tickets, *kept, dense]
+    rows = [*made, *tickets, *kept, dense]
+    if p.foresight.printed is not None:
+        q = as_printed(p, MLP_MNIST)
+        rows.append(subnetwork(q, MLP_MNIST, PRINTED, 1.0, trained(q, MLP_MNIST, name=PRINTED)))
+    return rows
 
 
 RATIOS = (0.9, 0.95)
