@@ -239,3 +239,13 @@ def test_how_much_of_the_book_is_there_is_one_sentence():
     exhibits = [{"exhibit": e} for e in ("a/table_1", "a/table_2")]
     assert pages.state(exhibits, ["a/table_1"]).startswith("So far 1 of the 2 ")
     assert pages.state(exhibits, ["a/table_1", "a/table_2"]).startswith("All 2 ")
+
+
+def test_the_table_of_kernels_says_what_is_compared_and_where_it_was_measured():
+    row = {"images": "64", "side": "28", "block": "2", "seconds": "2621.192", "seconds_ratio": "195.429", "peak_mib": "1231.5",
+           "peak_mib_ratio": "1.6", "case": "CNN", "how": "jacobian", "machine": "m", "torch": "2", "commit": "abc"}  # fmt: skip
+    page = pages.kernels([row])
+    assert "64 images of 28 × 28" in page
+    assert "commit abc" in page
+    assert "| CNN | whole Jacobians | 2 | 2621 | 195 | 1232 | 1.6 |" in page
+    assert "Nothing has been measured" in pages.kernels([])

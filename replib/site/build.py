@@ -277,7 +277,8 @@ def _generate(folder: Path, root: Path, profile: str, known: Rows, claims: Rows,
     fragments = folder / "generated"
     _write(fragments / "at_a_glance.md", pages.at_a_glance(claims))
     _write(fragments / "state.md", pages.state(known, built))
-    for name, page in (("benchmarks", pages.benchmarks), ("calibration", pages.calibration)):
+    measures = {"benchmarks": pages.benchmarks, "benchmarks_kernels": pages.kernels, "calibration": pages.calibration}
+    for name, page in measures.items():
         measured = root / f"results/{name}.csv"
         _write(fragments / f"{name}.md", page(read_csv(measured) if measured.exists() else ()))
     for paper in pages.PAPERS:

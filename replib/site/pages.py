@@ -442,6 +442,24 @@ def benchmarks(rows: Sequence[Record]) -> str:
     return "\n".join(parts) or "Nothing has been measured yet.\n"
 
 
+KERNEL_HEADS = {
+    "case": "network", "how": "computed by", "block": "images a side in one block", "seconds": "seconds", "seconds_ratio": "time, × layers",
+    "peak_mib": "peak memory, MiB", "peak_mib_ratio": "memory, × layers",
+}  # fmt: skip
+KERNEL_WORDS = {"layers": "layers (ours)", "jacobian": "whole Jacobians", "products": "vector products"}
+
+
+def kernels(rows: Sequence[Record]) -> str:
+    """Time and memory of a tangent kernel, by how it is computed. `rows` are those of ``results/benchmarks_kernels.csv``."""
+    if not rows:
+        return "Nothing has been measured yet.\n"
+    words = {"case": escape, "how": lambda v: escape(KERNEL_WORDS[v]), "block": escape}
+    body = [[words.get(k, lambda v: number(float(v)))(row[k]) for k in KERNEL_HEADS] for row in rows]
+    first = rows[0]
+    caption = f"{first['images']} images of {first['side']} × {first['side']}. {first['machine']}, 1 thread; torch {first['torch']}, "
+    return table(list(KERNEL_HEADS.values()), body, escape(f"{caption}commit {first['commit']}."))
+
+
 def calibration(rows: Sequence[Record]) -> str:
     """The trials from which the small profile's settings were chosen. `rows` are those of ``results/calibration.csv``."""
     heads = {
