@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from captum.attr import LayerAttribution, LayerGradCam, Saliency
 from torch import Tensor, nn
 
 from replib.attacks import PGD
@@ -55,6 +54,8 @@ def grad_cam(net: nn.Module, layer: nn.Module, x: Tensor, classes: Tensor) -> Te
 
     ReLU(Σ_k α_k A_k) with α_k the mean over pixels of ∂z_c/∂A_k, enlarged bilinearly and stretched.
     """
+    from captum.attr import LayerAttribution, LayerGradCam  # here, since importing it takes a second
+
     with attacking(net, "eval"):
         coarse = LayerGradCam(net, layer).attribute(x.detach().clone().requires_grad_(True), classes, relu_attributions=True)
     return stretched(LayerAttribution.interpolate(coarse.detach(), tuple(x.shape[2:]), "bilinear")[:, 0])
@@ -66,6 +67,8 @@ def smooth_grad(net: nn.Module, x: Tensor, classes: Tensor, rng: torch.Generator
     The mean of ∂z_c/∂x over `samples` copies of an image with Gaussian noise of `noise` times its range of values; absolute values,
     mean over channels, cut at the 99th percentile of the map and stretched. The noise is drawn from `rng`, on the CPU.
     """
+    from captum.attr import Saliency
+
     saliency = Saliency(net)
     sigma = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
     total = torch.zeros_like(x)

@@ -12,9 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit
-from scipy.stats import norm
-from sklearn.svm import SVC
+from scipy.special import expit, ndtr, ndtri
 
 from replib.analysis.linear_ticket import algorithm_1, best_mask, largest
 from replib.spec import Job, SpecError, stream_seed, within
@@ -24,12 +22,12 @@ from replib.store.folder import Output
 
 def accuracy(cosine: float, distance: float) -> float:
     """Share of points that are classified correctly: Phi(|mu| cos gamma), sigma = 1."""
-    return float(norm.cdf(distance * cosine))
+    return float(ndtr(distance * cosine))
 
 
 def robust_accuracy(cosine: float, distance: float, eps: float) -> float:
     """Share of points that stay correct within an l2 ball of radius `eps`: Phi(|mu| cos gamma - eps)."""
-    return float(norm.cdf(distance * cosine - eps))
+    return float(ndtr(distance * cosine - eps))
 
 
 def papers_robust_accuracy(cosine: float, distance: float, eps: float) -> float:
@@ -40,7 +38,7 @@ def papers_robust_accuracy(cosine: float, distance: float, eps: float) -> float:
 
 def implied_eps(cosine: float, distance: float, printed: float) -> float:
     """The radius at which :func:`papers_robust_accuracy` is `printed`, which D does not state."""
-    return distance * cosine - float(norm.ppf(printed - 1 + accuracy(cosine, distance)))
+    return distance * cosine - float(ndtri(printed - 1 + accuracy(cosine, distance)))
 
 
 def adversarial_fit(x: np.ndarray, y: np.ndarray, eps: float, start: np.ndarray) -> np.ndarray:
@@ -115,6 +113,8 @@ def classifiers(job: Toy, x: np.ndarray, y: np.ndarray, rng: np.random.Generator
     exhibits search, moves weights and keeps the largest; on a linear model the kernel does not depend on the weights, so that nothing
     draws the search to the coordinate that matters ("Algorithm 1"). It stays in only by chance, as in a random structure.
     """
+    from sklearn.svm import SVC  # here, since importing it takes half a second
+
     start = rng.uniform(-1, 1, job.dimension) / math.sqrt(job.dimension)  # as PyTorch draws a linear layer
     masks = {
         "AWT": best_mask(x, y, start, job.keep, job.eps, job.kernel_weight),

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,8 @@ def stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(replicates,) Spearman correlations over the first axis of two (K, replicates) arrays; 0 where one of them is
     constant."""
+    from scipy.stats import rankdata  # here, since it takes a second that notebooks without rank correlations need not wait
+
     a, b = (rankdata(v, axis=0) for v in (x, y))
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     norm = np.sqrt((a * a).sum(axis=0) * (b * b).sum(axis=0))

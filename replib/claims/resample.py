@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats has these too, and takes a second to import
 
 from replib.claims.table import CONTEXT, Cell, Sample
 from replib.spec import SpecError
@@ -151,7 +150,7 @@ def widening(n: int, level: float = 0.95) -> float:
     has about the coverage of Student's: sqrt(n / (n - 1)) t / z (the expanded percentile interval of Hesterberg,
     American Statistician 2015)."""
     tail = 0.5 + level / 2
-    return float(np.sqrt(n / (n - 1)) * student.ppf(tail, n - 1) / norm.ppf(tail))
+    return float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, tail) / ndtri(tail))
 
 
 def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -168,7 +167,7 @@ def one_sided(point: float, replicates: np.ndarray, n: int) -> float:
     if share > 0:
         return share
     error = float(np.std(replicates))
-    tail = float(student.sf(point / error, n - 1)) if error > 0 and n > 1 else 0.0
+    tail = float(stdtr(n - 1, -point / error)) if error > 0 and n > 1 else 0.0
     return min(tail, 1 / len(replicates))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from replib.analysis.landscape import Flatness, Landscape
 from replib.attacks import PGD
@@ -130,7 +130,7 @@ def directions(r: Any, flats: Mapping[str, Flatness] | None = None, kind: str = 
     for name, flat in (flats or {n: measures(r.profile, run)[0] for n, run in runs(r.profile).items()}).items():
         found = np.stack([r.evidence.arrays(task(flat, seed))[kind] for seed in r.seeds])  # seeds, radii, directions
         seeds, _, n = found.shape
-        half = student.ppf(0.975, seeds * (n - 1)) * np.sqrt(found.var(2, ddof=1).mean(0) / (n * seeds))
+        half = stdtrit(seeds * (n - 1), 0.975) * np.sqrt(found.var(2, ddof=1).mean(0) / (n * seeds))
         for radius, mean, h in zip(flat.radii, found.mean((0, 2)), half, strict=True):
             lines.append({"setting": name, "radius": radius, "mean": mean, "low": mean - h, "high": mean + h})
     return pd.DataFrame(lines)
