@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, ndtr, ndtri
 
 from replib.analysis.linear_ticket import algorithm_1, best_mask, largest
@@ -55,6 +54,8 @@ def adversarial_fit(x: np.ndarray, y: np.ndarray, eps: float, start: np.ndarray)
         margins = y * (x @ theta) - eps * length
         slopes = -expit(-margins)
         return float(np.logaddexp(0, -margins).mean()), x.T @ (slopes * y) / len(x) - eps * slopes.mean() * theta / length
+
+    from scipy.optimize import minimize  # here, since importing it takes half a second
 
     return minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-8}).x
 
