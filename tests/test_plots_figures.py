@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ import pytest
 
 from replib.experiments.profiles import PROFILES
 from replib.experiments.sparsity_winning_twice import figure_2
-from replib.plots import bars, boosts, curves, double_wins, facts, heatmaps, points, schematic, surfaces, tables, trajectories
+from replib.plots import bars, boosts, curves, double_wins, facts, heatmaps, points, save, schematic, surfaces, tables, trajectories
 from replib.plots.card import card, drawn
 from replib.plots.style import look
 from replib.spec import ReplibError
@@ -154,6 +155,19 @@ def test_a_figure_on_a_page_has_alt_text_that_cannot_break_out_of_its_attribute(
     assert not plt.fignum_exists(figure.number)
     with pytest.raises(ReplibError, match="alt"):
         card(plt.figure(), " ")
+
+
+def test_the_picture_on_the_page_is_the_one_in_the_file_and_another_figure_has_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPLIB_OUT", str(tmp_path))
+    result = SimpleNamespace(exhibit=SimpleNamespace(id="paper/table_1"), profile=SimpleNamespace(label="laptop", watermark=""))
+    for y in (1, 2):
+        figure, ax = plt.subplots(layout="constrained")
+        ax.plot([0, y])
+        save(result, figure=figure, name=str(y))
+        kept = (tmp_path / f"table_1__{y}.png").read_bytes()
+        assert base64.b64encode(kept).decode() in card(figure, "a line").data
+        assert (tmp_path / f"table_1__{y}.svg").read_text().startswith("<?xml")
+    assert kept != (tmp_path / "table_1__1.png").read_bytes()
 
 
 def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns():

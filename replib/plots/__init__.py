@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from replib.plots.card import png
 from replib.plots.style import apply, look
 from replib.root import project_root
 from replib.store.files import write_bytes
@@ -43,8 +44,8 @@ def save(
     if figure is not None:
         if result.profile.watermark:
             figure.text(0.5, 0.5, result.profile.watermark, ha="center", va="center", rotation=20, fontsize=20, color="red", alpha=0.35)
-        for kind in ("svg", "png"):
-            figure.savefig(out / f"{stem}.{kind}", bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
+        write_bytes(out / f"{stem}.png", png(figure))
+        figure.savefig(out / f"{stem}.svg", bbox_inches="tight", metadata={"Date": None})
         links += [f"[figure as SVG]({stem}.svg)"]
     if drawing:
         write_bytes(out / f"{stem}.svg", drawing.encode())

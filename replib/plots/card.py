@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import io
 
@@ -13,6 +14,18 @@ from matplotlib.figure import Figure
 from replib.spec import ReplibError
 
 
+@functools.lru_cache(maxsize=1)
+def png(figure: Figure) -> bytes:
+    """The figure as it is now as a PNG, remembered for the next call with the same figure: one picture is for the page and for a file.
+
+    Its layout is worked out here for good; in whatever format it is saved next, it looks the same.
+    """
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", bbox_inches="tight")
+    figure.set_layout_engine("none")
+    return picture.getvalue()
+
+
 def card(figure: Figure, alt: str, caption: str = "") -> HTML:
     """The figure inside the page itself, so that it shows wherever the notebook is opened; the figure is closed.
 
@@ -20,10 +33,8 @@ def card(figure: Figure, alt: str, caption: str = "") -> HTML:
     """
     if not alt.strip():
         raise ReplibError("A figure needs alt text: one or two sentences that say what it shows. Pass alt=...")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", bbox_inches="tight")
+    source = "data:image/png;base64," + base64.b64encode(png(figure)).decode()
     plt.close(figure)
-    source = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
     image = f'<img src="{source}" alt="{html.escape(alt)}" style="max-width:100%;background:#fff;border-radius:4px">'
     return HTML(f'<figure class="replib-figure" style="margin:0">{image}<figcaption>{caption}</figcaption></figure>')
 
