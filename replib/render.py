@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 from tqdm import tqdm
 
+from replib.root import JUDGED
 from replib.spec import ReplibError
-from replib.verdicts import JUDGED
 
 TIMEOUT_SECONDS = 900
 OWN_ERRORS = ("ReplibError", "SpecError", "Missing", "Damaged", "CannotWrite", "DiskFull")  # say themselves what to do
@@ -24,9 +24,10 @@ def render_all(ids: Sequence[str], profile: str, root: Path, workers: int = 1, *
 
     Raises :class:`ReplibError` that names every notebook that failed, after all others are done.
     """
-    shared = {} if judged is None else {JUDGED: str(judged)}
-    with ThreadPoolExecutor(workers) as pool:
-        each = pool.map(lambda i: _render(i, profile, root, shared), ids)
+    shared = {"REPLIB_ROOT": str(root), "JUPYTER_PLATFORM_DIRS": "1"} | ({} if judged is None else {JUDGED: str(judged)})
+    # Processes, each for many notebooks: importing papermill takes as long as executing a small one.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _surround, (shared,)) as pool:
+        each = pool.map(_render, ids, repeat(profile), repeat(root))
         made = list(tqdm(each, total=len(ids), desc="notebooks", disable=len(ids) < 2))
     failed = [m for m in made if isinstance(m, str)]
     if failed:
@@ -34,9 +35,15 @@ def render_all(ids: Sequence[str], profile: str, root: Path, workers: int = 1, *
     return [m for m in made if isinstance(m, Path)]
 
 
-def _render(id: str, profile: str, root: Path, shared: dict[str, str]) -> Path | str:
+def _surround(shared: dict[str, str]) -> None:
+    os.environ.update(shared)
+
+
+def _render(id: str, profile: str, root: Path) -> Path | str:
     """The executed notebook, or why there is none."""
     import nbformat
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
 
     source = root / "notebooks" / f"{id}.ipynb"
     if not source.exists():
@@ -47,21 +54,20 @@ def _render(id: str, profile: str, root: Path, shared: dict[str, str]) -> Path |
     names = _parameters(source)
     if "profile" not in names:
         return f"{source} has no parameter called profile; papermill would ignore it silently. Add it to the parameters cell."
-    command = [sys.executable, "-m", "papermill", str(source), str(partial), "-p", "profile", profile, "--cwd", str(root)]
-    command += ["--no-progress-bar", "--log-level", "ERROR", "--execution-timeout", str(TIMEOUT_SECONDS), "-k", "python3"]
-    environ = {**os.environ, "REPLIB_ROOT": str(root), "JUPYTER_PLATFORM_DIRS": "1", **shared}
-    done = subprocess.run(command, capture_output=True, text=True, env=environ)
-    # papermill writes "completed" into notebooks whose kernel died: only the exit status and the execution counts can be trusted.
-    skipped = partial.exists() and any(
-        c.execution_count is None for c in nbformat.read(partial, 4).cells if c.cell_type == "code" and c.source.strip()
-    )
-    if done.returncode != 0 or skipped:
-        said = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        name, _, text = said[-1].partition(": ") if said else ("", "", "")
-        where = f"{id} did not run to its end in the profile {profile!r}; what it had done is in {partial}"
-        if name in OWN_ERRORS:
-            return f"{where}. {text}"
-        return f"{where}: {said[-1] if said else 'its kernel died'}. Open it in Jupyter, mend the cell and render again."
+    where = f"{id} did not run to its end in the profile {profile!r}; what it had done is in {partial}"
+    given = {"kernel_name": "python3", "progress_bar": False, "execution_timeout": TIMEOUT_SECONDS, "cwd": str(root)}
+    said = ""
+    try:
+        execute_notebook(str(source), str(partial), {"profile": profile}, **given)
+    except PapermillExecutionError as error:
+        if error.ename in OWN_ERRORS:
+            return f"{where}. {error.evalue}"
+        said = f"{error.ename}: {error.evalue}"
+    except Exception as error:  # a dead kernel, a cell that takes too long, a full disk: none of them may cost the other notebooks
+        said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    # papermill writes "completed" into notebooks whose kernel died: only the execution counts can be trusted.
+    if said or any(c.execution_count is None for c in nbformat.read(partial, 4).cells if c.cell_type == "code" and c.source.strip()):
+        return f"{where}: {said or 'its kernel died'}. Open it in Jupyter, mend the cell and render again."
     partial.replace(out)
     return out
 

@@ -36,6 +36,8 @@ def printed_exhibits(root: Path) -> dict[str, dict[str, str]]:
 
 
 _A, _B, _D = "sparsity_winning_twice", "achieving_robustness_via_sparsity", "adversarial_winning_tickets"
+JUDGED = "REPLIB_VERDICTS"
+"""Environment variable: the file of records that a command has judged once for all the notebooks that it executes."""
 TOGETHER = "together"
 """Where an exhibit belongs that reads the four papers together."""
 OUR_EXHIBITS = (

@@ -19,13 +19,10 @@ from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
 from replib.experiments.registry import EXHIBITS, evidence
 from replib.experiments.rows import images
-from replib.root import TOGETHER
+from replib.root import JUDGED, TOGETHER
 from replib.spec import ReplibError
 from replib.store import Missing
 from replib.store.evidence import Reader
-
-JUDGED = "REPLIB_VERDICTS"
-"""Environment variable: the file of records that a command has judged once for all the notebooks that it executes."""
 
 
 def _concerned(id: str) -> set[str]:

@@ -14,7 +14,7 @@ from replib import verdicts
 from replib.experiments import profiles
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.registry import EXHIBITS, results
-from replib.root import TOGETHER
+from replib.root import JUDGED, TOGETHER
 from replib.spec import ReplibError, task
 from replib.store.files import write_json
 
@@ -120,7 +120,7 @@ def test_notebooks_of_one_command_show_what_it_has_judged_once(project, monkeypa
     table = results(tiny.ID)
     alone = verdicts.of_exhibit(table)
     write_json(tmp_path / "judged.json", verdicts.records("laptop", project.root))
-    monkeypatch.setenv(verdicts.JUDGED, str(tmp_path / "judged.json"))
+    monkeypatch.setenv(JUDGED, str(tmp_path / "judged.json"))
     monkeypatch.setattr(verdicts, "records", lambda *a, **k: pytest.fail("judged anew"))
     pd.testing.assert_frame_equal(verdicts.of_exhibit(table), alone)
 
