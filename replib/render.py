@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tqdm import tqdm
@@ -27,8 +28,15 @@ def render_all(ids: Sequence[str], profile: str, root: Path, workers: int = 1, *
     shared = {"REPLIB_ROOT": str(root), "JUPYTER_PLATFORM_DIRS": "1"} | ({} if judged is None else {JUDGED: str(judged)})
     # Processes, each for many notebooks: importing papermill takes as long as executing a small one.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _surround, (shared,)) as pool:
-        each = pool.map(_render, ids, repeat(profile), repeat(root))
-        made = list(tqdm(each, total=len(ids), desc="notebooks", disable=len(ids) < 2))
+        each = {pool.submit(_render, id, profile, root): id for id in ids}
+        try:
+            for _ in tqdm(as_completed(each), total=len(ids), desc="notebooks", disable=len(ids) < 2):
+                continue
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+    made = [_made(future, id) for future, id in each.items()]
     failed = [m for m in made if isinstance(m, str)]
     if failed:
         raise ReplibError(" ".join(failed))
@@ -36,7 +44,18 @@ def render_all(ids: Sequence[str], profile: str, root: Path, workers: int = 1, *
 
 
 def _surround(shared: dict[str, str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the others
     os.environ.update(shared)
+
+
+def _made(future: Future[Path | str], id: str) -> Path | str:
+    """What became of a notebook, also where the process that executed it did not live to say so."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return f"{id} was not executed: a process that executes notebooks was killed, as when memory runs out. Render again, with -j 1."
+    except OSError as error:
+        return f"{id} was not executed: {error}. Mend that and render again."
 
 
 def _render(id: str, profile: str, root: Path) -> Path | str:
@@ -63,7 +82,7 @@ def _render(id: str, profile: str, root: Path) -> Path | str:
         if error.ename in OWN_ERRORS:
             return f"{where}. {error.evalue}"
         said = f"{error.ename}: {error.evalue}"
-    except Exception as error:  # a dead kernel, a cell that takes too long, a full disk: none of them may cost the other notebooks
+    except Exception as error:  # such as a dead kernel or a cell that takes too long: none may cost the other notebooks
         said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     # papermill writes "completed" into notebooks whose kernel died: only the execution counts can be trusted.
     if said or any(c.execution_count is None for c in nbformat.read(partial, 4).cells if c.cell_type == "code" and c.source.strip()):

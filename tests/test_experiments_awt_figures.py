@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from replib.experiments.profiles import LAPTOP, PAPER, PROFILES, SMOKE, changed
 from replib.experiments.registry import EXHIBITS, reported
 from replib.experiments.runner import closure
 from replib.methods import MaskSearch, Quota, mask_search
+from replib.plots import tickets
 from replib.spec import Task, task
 from replib.store import Store
 from replib.store.context import Context
@@ -45,10 +47,10 @@ def keys(made: Sequence[rows.Subnetwork]) -> set[tuple]:
 def test_every_printed_row_is_there_and_no_other(name, made, ours):
     printed = reported(f"{ID}/{name}")[["dataset", "architecture", "sparsity_percent", "setting", "variant"]]
     theirs = set(printed.itertuples(index=False, name=None))
-    for p in (LAPTOP, PAPER):
+    for p, more in ((LAPTOP, ours), (PAPER, ours & {tables.TRANSFERRED})):
         found = keys(made(p))
         assert theirs <= found
-        assert {row[3] for row in found - theirs} <= ours
+        assert {row[3] for row in found - theirs} == more
 
 
 def test_the_papers_own_setting():
@@ -84,6 +86,37 @@ def test_the_dense_perceptron_is_trained_at_the_printed_radius_too():
         assert row.attack.eps == row.run.loss.attack.eps == row.run.validate.eps == radius
         assert row.attack.steps == 100
     assert tables.table_1(PAPER)[-1].attack.eps == PAPER.foresight.recipes[MLP_MNIST].eps == 0.3
+
+
+def test_controls_differ_from_what_they_stand_beside_in_one_thing():
+    made = {(row.setting, row.sparsity_percent): row.run for row in (*tables.table_1(LAPTOP), *tables.table_2(LAPTOP))}
+    ticket, moved = made["AWT", 98.2], made[tables.TRANSFERRED, 98.2]
+    assert moved == replace(ticket, init=FromRun(ticket.ticket), name=moved.name)
+    short, long = made["S-AWT", 90.0], made[tables.LONG, 90.0]
+    assert long == replace(short, ticket=replace(short.ticket, epochs=4 * short.ticket.epochs), name=long.name)
+
+
+def test_the_curves_leave_out_the_control_that_the_paper_does_not_draw(monkeypatch):
+    curves = pd.DataFrame(
+        {
+            "setting": ["AWT", tables.INITIAL],
+            "sparsity_percent": 95.0,
+            "variant": "",
+            "seed": 0,
+            "epoch": 1,
+            "val_sa": [1, 2],
+            "val_ra": [1, 2],
+        }
+    )
+    drawn = []
+    monkeypatch.setattr(tickets.rows, "curves", lambda r: curves)
+    monkeypatch.setattr(tickets.densities, "accuracies", drawn.append)
+    monkeypatch.setattr(tickets, "save", lambda r, figure, table: table)
+    monkeypatch.setattr(tickets, "card", lambda figure, *words: figure)
+    monkeypatch.setattr(tickets.facts, "seeds", lambda r: "")
+    _, links = tickets.accuracies(None)
+    assert list(drawn[0].setting) == ["AWT"]
+    assert len(links) == 2  # the data hold it
 
 
 def test_the_control_has_the_mask_that_a_search_starts_from(tmp_path):

@@ -120,6 +120,14 @@ def test_layerwise_ladders_are_nested(store):
     assert all((wide[n] | ~narrow[n]).all() for n in wide)
 
 
+def test_a_layer_cannot_get_back_weights_that_its_run_had_lost(store):
+    net = NETS["resnet"]
+    first = Ticket(RECIPE.data, net, 0.3, Magnitude(base(net)), "conv")  # over the network: some layers keep less than 0.25
+    execute(task(first, 0), store)
+    with pytest.raises(ReplibError, match=r"wants more weights of .* has left there"):
+        drawn(store, Magnitude(replace(base(net), ticket=first), layerwise=True), net, 0.28, "conv")
+
+
 @pytest.mark.parametrize("layerwise", [False, True])
 def test_a_ticket_denser_than_the_run_that_it_is_drawn_from_is_refused(store, layerwise):
     net = NETS["resnet"]

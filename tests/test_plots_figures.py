@@ -170,6 +170,21 @@ def test_the_picture_on_the_page_is_the_one_in_the_file_and_another_figure_has_a
     assert kept != (tmp_path / "table_1__1.png").read_bytes()
 
 
+def test_the_watermark_is_in_the_file_and_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPLIB_OUT", str(tmp_path))
+    pictures = {}
+    for mark in ("", "these numbers mean nothing"):
+        result = SimpleNamespace(exhibit=SimpleNamespace(id="paper/table_1"), profile=SimpleNamespace(label="smoke", watermark=mark))
+        figure, _ = plt.subplots()
+        if mark:
+            card(figure, "as it was before")  # a picture that was drawn earlier is not what is saved
+        save(result, figure=figure)
+        pictures[mark] = (tmp_path / "table_1.png").read_bytes()
+        assert base64.b64encode(pictures[mark]).decode() in card(figure, "a frame").data
+        assert (mark in (tmp_path / "table_1.svg").read_text()) or not mark
+    assert len(set(pictures.values())) == 2
+
+
 def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns():
     frame = pd.DataFrame({"setting": ["b", "b", "a", "a"], "metric": ["rise"] * 4, "seed": [0, 1, 0, 1], "value": [1.0, 3.0, 5.0, 5.0]})
     stats = facts.spread(frame, ["setting", "metric"])

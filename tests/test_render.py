@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+
 import nbformat
 import pytest
 
-from replib.render import render_all
+from replib.render import _made, render_all
 from replib.spec import ReplibError
 
 CELLS = {
-    "good": "print(profile)",
+    "good": "import os\nprint(profile, os.environ['REPLIB_ROOT'], os.environ['REPLIB_VERDICTS'])",
     "wanting": "from replib.spec import ReplibError\nraise ReplibError('There are no results. Run: replib run x')",
     "broken": "1 / 0",
     "dead": "import os\nos._exit(1)",
@@ -29,7 +32,7 @@ def said(tmp_path_factory):
         nbformat.write(book, root / "notebooks" / "paper" / f"{name}.ipynb")
     nbformat.write(nbformat.v4.new_notebook(), root / "notebooks" / "paper" / "unparameterised.ipynb")
     with pytest.raises(ReplibError) as e:
-        render_all([f"paper/{n}" for n in (*CELLS, "unparameterised", "absent")], "smoke", root, workers=2)
+        render_all([f"paper/{n}" for n in (*CELLS, "unparameterised", "absent")], "smoke", root, workers=2, judged=root / "judged.json")
     return str(e.value), root
 
 
@@ -38,7 +41,7 @@ def test_the_others_are_rendered_with_the_profile_that_was_asked_for(said):
     made = root / "build" / "rendered" / "smoke" / "paper"
     assert [p.name for p in made.glob("*.ipynb") if ".running" not in p.name] == ["good.ipynb"]
     (output,) = nbformat.read(made / "good.ipynb", 4).cells[-1].outputs
-    assert output.text == "smoke\n"
+    assert output.text == f"smoke {root} {root / 'judged.json'}\n"
 
 
 def test_an_error_with_a_remedy_is_told_with_no_other_remedy_behind_it(said):
@@ -47,7 +50,7 @@ def test_an_error_with_a_remedy_is_told_with_no_other_remedy_behind_it(said):
     assert told.endswith("wanting.running.ipynb. There are no results. Run: replib run x ")
 
 
-@pytest.mark.parametrize(("name", "what"), [("broken", "ZeroDivisionError"), ("dead", "")])
+@pytest.mark.parametrize(("name", "what"), [("broken", "ZeroDivisionError"), ("dead", "DeadKernelError")])
 def test_any_other_failure_is_named_with_its_notebook(said, name, what):
     text, _ = said
     told = text[text.index(f"paper/{name} did not run") :].partition("render again.")[0]
@@ -59,3 +62,12 @@ def test_a_notebook_that_would_ignore_the_profile_is_refused(said):
     text, _ = said
     assert "unparameterised.ipynb has no parameter called profile" in text
     assert "absent.ipynb does not exist" in text
+
+
+def test_a_process_that_is_killed_is_told_with_the_notebooks_it_cost():
+    future: Future = Future()
+    future.set_exception(BrokenProcessPool())
+    assert "paper/a was not executed" in _made(future, "paper/a")
+    full: Future = Future()
+    full.set_exception(OSError(28, "No space left on device"))
+    assert "No space left" in _made(full, "paper/b")

@@ -193,9 +193,15 @@ class Magnitude(Rule):
                 f"A ticket of density {scene.density:g} cannot be drawn from a run that has only {density(masks):.4g} of its weights left; "
                 f"draw it from a denser run, such as an earlier round of the ladder, or give a density of at most that."
             )
+        wanted = self.counts(scene.shapes, scene.density) if self.layerwise else {}
+        if masks and (short := [n for n, k in wanted.items() if k > int(masks[n].sum())]):
+            raise ReplibError(
+                f"A layer-wise ticket of density {scene.density:g} wants more weights of {', '.join(short)} than the run that it is drawn "
+                f"from has left there; draw it from a run that was pruned layer by layer too, or give a lower density."
+            )
         if self.layerwise:  # pruned weights are exactly zero; of a magnitude each they would tie with weights that happen to be
             ranked = {n: torch.where(masks[n], m, -1.0) if masks else m for n, m in magnitudes.items()}
-            return layerwise_top(ranked, self.counts(scene.shapes, scene.density))
+            return layerwise_top(ranked, wanted)
         if not masks:
             return global_top(magnitudes, scene.density)
         return global_prune(magnitudes, masks, sum(counts(masks).values()) - round(scene.density * size(masks)))

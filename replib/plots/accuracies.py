@@ -32,7 +32,8 @@ def seeds(r: Results, dataset: str | None = None) -> tuple[Any, ...]:
 def ladder(r: Results) -> tuple[Any, ...]:
     """Clean and adversarial accuracy over sparsity, a line a method, every seed a point, and the data."""
     figure = ladders.ladder(r.frame)
-    return card(figure, ladders.ALT, f"{ladders.CAPTION} {facts.seeds(r)}"), save(r, figure=figure, table=r.frame, name="ladder")
+    links = save(r, figure=figure, table=r.frame, name="ladder")
+    return card(figure, ladders.ALT, f"{ladders.CAPTION} {facts.seeds(r)}"), links
 
 
 def pareto(r: Results) -> tuple[Any, ...]:

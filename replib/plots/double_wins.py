@@ -27,7 +27,8 @@ def curves(frame: pd.DataFrame, by: Literal["pre_training", "setting"]) -> pd.Da
 def drawn(r: Results, data: pd.DataFrame, columns: str, name: str = "", words: str = "{}") -> tuple[Any, ...]:
     """The curves as a grid of panels, and the data."""
     figure = transfers.grid(data, columns, words)
-    return card(figure, transfers.ALT, f"{transfers.CAPTION} {facts.seeds(r)}"), save(r, figure=figure, table=data, name=name)
+    links = save(r, figure=figure, table=data, name=name)
+    return card(figure, transfers.ALT, f"{transfers.CAPTION} {facts.seeds(r)}"), links
 
 
 def extremes(r: Results, frame: pd.DataFrame, section: str) -> tuple[Any, ...]:

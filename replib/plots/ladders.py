@@ -16,7 +16,10 @@ PLAIN = str.maketrans("=_;", "  ,")  # a variant in words: "retraining=none" is 
 DENSE = ("Baseline", "full model", "full model, printed radius")
 PANELS = {"clean_accuracy": "clean accuracy (%)", "adversarial_accuracy": "adversarial accuracy (%)"}
 ALT = "Line plots of clean and of adversarial accuracy over sparsity, one line a method, with the dense network as a horizontal line."
-CAPTION = "Accuracies over sparsity: lines join means over seeds, small points are seeds; the dash-dotted line is the dense network's mean."
+CAPTION = (
+    "Accuracies over sparsity: lines join means over seeds, small points are seeds; the level line is the mean of the dense network, "
+    "the band about it its seeds."
+)
 
 
 def ladder(frame: pd.DataFrame, panels: Mapping[str, str] = PANELS) -> Figure:
@@ -44,9 +47,12 @@ def ladder(frame: pd.DataFrame, panels: Mapping[str, str] = PANELS) -> Figure:
 
 
 def _lines(ax: plt.Axes, part: pd.DataFrame) -> None:
+    levels = np.unique(part.sparsity_percent[~part.setting.isin(DENSE)])
+    aside = min(0.8, 0.3 * np.diff(levels).min(initial=np.inf))  # of the seeds, so that neighbours do not mix
     for setting, mine in part.groupby("setting", sort=False):
         style = look(str(setting))
         if setting in DENSE:
+            ax.axhspan(mine.value.min(), mine.value.max(), color=style.colour, alpha=0.08, linewidth=0)
             ax.axhline(mine.value.mean(), color=style.colour, linestyle=style.dash, linewidth=1.2, label=style.label)
             continue
         for n, (words, line) in enumerate(mine.groupby(mine.variant.map(told_apart), sort=False)):
@@ -55,5 +61,5 @@ def _lines(ax: plt.Axes, part: pd.DataFrame) -> None:
             means = line.groupby("sparsity_percent").value.mean()
             ax.plot(means.index, means, dash, marker=style.marker, color=style.colour, label=label, markersize=6, linewidth=1.6)
             if line.seed.nunique() > 1:
-                jitter = dict(zip(sorted(line.seed.unique()), np.linspace(-0.8, 0.8, line.seed.nunique()), strict=True))
+                jitter = dict(zip(sorted(line.seed.unique()), np.linspace(-aside, aside, line.seed.nunique()), strict=True))
                 ax.plot(line.sparsity_percent + line.seed.map(jitter), line.value, ".", color=style.colour, alpha=0.45, markersize=4)

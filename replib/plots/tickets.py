@@ -49,7 +49,7 @@ def ladder(r: Results) -> tuple[Any, ...]:
     """Both accuracies over sparsity, a line a method, and the data."""
     figure = ladders.ladder(r.frame, PANELS)
     links = save(r, figure=figure, table=r.frame, name="ladder")
-    return card(figure, ladders.ALT, f"Lines join means over seeds, small points are seeds. {facts.seeds(r)}"), links
+    return card(figure, ladders.ALT, f"{ladders.CAPTION} {facts.seeds(r)}"), links
 
 
 def numbers(r: Results, metrics: tuple[str, ...] = NUMBERS) -> tuple[Any, ...]:

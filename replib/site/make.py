@@ -52,11 +52,12 @@ def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str,
 def role_rows(p: Profile) -> list[dict[str, Any]]:
     """One row for each data set of the papers that the profile maps: pool, sizes, ε, augmentation, steps, epochs, batch, net."""
     rows = []
-    for (dataset, architecture), r in (*p.recipes.items(), *p.transfer.recipes.items()):
+    shared = [(place, r, "") for place, r in (*p.recipes.items(), *p.transfer.recipes.items())]
+    for (dataset, architecture), r, whose in (*shared, *((place, r, " (fourth paper)") for place, r in p.foresight.recipes.items())):
         role, d = r.data.role, r.data
         rows.append(
             {
-                "in the papers": f"{dataset}, {architecture}",
+                "in the papers": f"{dataset}, {architecture}{whose}",
                 "here": f"{d.name}: {role.description}",
                 "source pool": role.source_pool,
                 "size": "×".join(map(str, d.shape)),
@@ -64,7 +65,7 @@ def role_rows(p: Profile) -> list[dict[str, Any]]:
                 "train / val / test": f"{d.n_train or role.n_train} / {d.n_val or role.n_val} / {d.n_test or role.n_test}",
                 "ε": round(r.eps, 4),
                 "augmentation": d.augmentation.words(),
-                "training attack": f"PGD-{r.train_steps}, step {r.train_step:g} ε",
+                "training attack": f"PGD-{r.train_steps}, step {r.train_step:.3g} ε",
                 "epochs": r.epochs,
                 "batch": r.batch,
                 "weight decay": r.weight_decay,

@@ -89,7 +89,7 @@ def table_1(p: Profile) -> list[Subnetwork]:
     moved = [replace(t.run, init=FromRun(t.run.ticket), name=TRANSFERRED) for t in tickets]
     kept = [subnetwork(p, MLP_MNIST, TRANSFERRED, round(1 - s / 100, 6), run) for s, run in zip(levels, moved, strict=True)]
     rows = [*made, *tickets, *kept, dense]
-    if p.foresight.printed is not None:
+    if p.foresight.printed not in (None, recipe(p, MLP_MNIST).eps):
         q = as_printed(p, MLP_MNIST)
         rows.append(subnetwork(q, MLP_MNIST, PRINTED, 1.0, trained(q, MLP_MNIST, name=PRINTED)))
     return rows
