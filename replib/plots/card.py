@@ -29,7 +29,7 @@ def png(figure: Figure) -> bytes:
 
 
 def card(figure: Figure, alt: str, caption: str = "") -> HTML:
-    """The figure inside the page itself, so that it shows wherever the notebook is opened: as it was saved, or else as it is now. It is closed.
+    """The figure inside the page, so that it shows wherever the notebook is opened: as it was saved, or else as it is now. It is closed.
 
     `alt` says what a reader would see, for those who cannot; `caption` is HTML below it. The card is white in dark mode too.
     """
