@@ -9,8 +9,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from replib.claims import verdicts
+from replib.experiments.profiles import LAPTOP
 from replib.root import exhibit_id
 from replib.site import pages
+from replib.site.make import role_rows
 from replib.spec import ReplibError
 
 
@@ -249,3 +251,10 @@ def test_the_table_of_kernels_says_what_is_compared_and_where_it_was_measured():
     assert "commit abc" in page
     assert "| CNN | whole Jacobians | 2 | 2621 | 195 | 1232 | 1.6 |" in page
     assert "Nothing has been measured" in pages.kernels([])
+
+
+def test_the_page_of_networks_says_how_each_place_of_every_paper_is_trained():
+    rows = role_rows(LAPTOP)
+    assert len(rows) == len(LAPTOP.recipes) + len(LAPTOP.transfer.recipes) + len(LAPTOP.foresight.recipes)
+    (mnist,) = [row for row in rows if row["in the papers"] == "MNIST, MLP (fourth paper)"]
+    assert (mnist["here"], mnist["ε"], mnist["training attack"]) == ("mnist14", 0.1, "PGD-3, step 0.833 ε")

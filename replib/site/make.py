@@ -58,8 +58,7 @@ def role_rows(p: Profile) -> list[dict[str, Any]]:
         rows.append(
             {
                 "in the papers": f"{dataset}, {architecture}{whose}",
-                "here": f"{d.name}: {role.description}",
-                "source pool": role.source_pool,
+                "here": d.name.replace("_", " "),
                 "size": "×".join(map(str, d.shape)),
                 "classes": role.classes,
                 "train / val / test": f"{d.n_train or role.n_train} / {d.n_val or role.n_val} / {d.n_test or role.n_test}",
