@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -46,6 +47,13 @@ def render_all(ids: Sequence[str], profile: str, root: Path, workers: int = 1, *
 def _surround(shared: dict[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the others
     os.environ.update(shared)
+    threading.Thread(target=_end_with_main_process, daemon=True).start()
+
+
+def _end_with_main_process() -> None:
+    """A pool does not notice that its main process was killed, and its workers would wait for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _made(future: Future[Path | str], id: str) -> Path | str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
@@ -71,3 +74,22 @@ def test_a_process_that_is_killed_is_told_with_the_notebooks_it_cost():
     full: Future = Future()
     full.set_exception(OSError(28, "No space left on device"))
     assert "No space left" in _made(full, "paper/b")
+
+
+ORPHANED = """
+import multiprocessing, os, signal
+from concurrent.futures import ProcessPoolExecutor
+from replib.render import _surround
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _surround, ({},))
+    print(pool.submit(os.getppid).result() == os.getpid(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_main_process_that_is_killed_leaves_no_process_behind(tmp_path):
+    (tmp_path / "orphaned.py").write_text(ORPHANED)
+    # The worker holds the other end of the pipe that is read here to its end: one that stayed would let the time run out.
+    ended = subprocess.run([sys.executable, tmp_path / "orphaned.py"], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, b"True\n")
