@@ -7,7 +7,7 @@ from html import escape
 import pandas as pd
 import pytest
 
-from replib.experiments.registry import EXHIBITS
+from replib.experiments.registry import EXHIBITS, results
 from replib.plots import facts, points, tables
 from replib.root import project_root
 
@@ -117,3 +117,9 @@ def test_parts_of_a_variant_that_only_describe_a_row_do_not_split_a_table():
     ]
     parts = tables.blocks(tables.beside(pd.DataFrame(rows), pd.DataFrame(), (RA,)))
     assert [(name, len(part)) for name, part in parts] == [("", 3), ("retraining: none", 1)]
+
+
+def test_the_first_line_of_a_page_names_the_attack_that_its_accuracies_are_under():
+    assert "; evaluated under PGD-10)" in facts.header(results("double_win_lottery_tickets/table_a2", "laptop"))
+    assert "; evaluated under AutoAttack, CW, PGD-20)" in facts.header(results("sparsity_winning_twice/table_a8", "laptop"))
+    assert "evaluated" not in facts.header(results("achieving_robustness_via_sparsity/figure_2", "laptop"))

@@ -48,9 +48,7 @@ class Evaluate(Job):
             within("Evaluate.images", self.images, 1)
 
     def label(self) -> str:
-        what = type(self.attack).__name__ if self.attack else "clean"
-        steps = f"-{self.attack.steps}" if hasattr(self.attack, "steps") else ""
-        return f"{what}{steps} accuracy of {unpinned(self.run).label()}"
+        return f"{self.attack.label() if self.attack else 'clean'} accuracy of {unpinned(self.run).label()}"
 
 
 def run_evaluate(job: Evaluate, context: Context) -> Output:

@@ -15,6 +15,10 @@ MEMBERS = ("apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square")
 class Attack(Spec):
     """Base of all attacks."""
 
+    def label(self) -> str:
+        """Its name and steps, such as PGD-20, as tables call it."""
+        return type(self).__name__ + (f"-{self.steps}" if hasattr(self, "steps") else "")
+
 
 @dataclass(frozen=True)
 class PGD(Attack):

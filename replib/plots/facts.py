@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
+from replib.analysis.evaluation import Evaluate
 from replib.claims import load_claims
 from replib.data import Data
 from replib.experiments.cost import human
@@ -35,7 +36,14 @@ def header(r: Results) -> str:
     found = (d.name.replace("_", " ") for t in r.exhibit.tasks(r.profile, r.seeds[:1]) for d in walk(t.job) if isinstance(d, Data))
     data = ", ".join(dict.fromkeys(found)) or "drawn at random"
     scope = r.frame.scope.iloc[0] if "scope" in r.frame else r.profile.scope  # of an exhibit that is the same in every profile: exact
-    return f"Profile {r.profile.label} (data: {data}; scope: {scope}): {seeds(r)}"
+    return f"Profile {r.profile.label} (data: {data}; scope: {scope}{attacked(r)}): {seeds(r)}"
+
+
+def attacked(r: Results) -> str:
+    """'; evaluated under PGD-10': the attacks that the exhibit's own evaluations are made with; nothing if it has none."""
+    jobs = (t.job for t in r.exhibit.tasks(r.profile, r.seeds[:1]))
+    names = dict.fromkeys(j.attack.label() for j in jobs if isinstance(j, Evaluate) and j.attack)
+    return f"; evaluated under {', '.join(names)}" if names else ""
 
 
 def printed(r: Results, *tables: str) -> pd.DataFrame:

@@ -174,17 +174,11 @@ def stand_in_rows(profile: str) -> list[dict[str, Any]]:
             "size": "×".join(map(str, role.shape)),
             "classes": role.classes,
             "train / val / test": f"{role.n_train} / {role.n_val} / {role.n_test}",
-            "ε": _radius(role.eps),
-            "augmentation": role.augmentation.words(),
             "what it shows": role.description.replace("Departs: ", "").replace("digit_pairs", "digit pairs"),
         }
         for role in ROLES.values()
         if role.name in used or (small and role.embedded)
     ]
-
-
-def _radius(eps: float) -> str:
-    return f"{eps * 255:g}/255" if abs(eps * 255 - round(eps * 255)) < 1e-9 and eps < 0.1 else f"{eps:g}"
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

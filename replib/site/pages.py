@@ -412,9 +412,9 @@ def _paper(name: str) -> str:
 def state(exhibits: Sequence[Record], built: Collection[str]) -> str:
     """How much of the book is there, in one sentence."""
     if len(built) == len(exhibits):
-        return f"All {len(built)} tables, figures and theorems have a page with runs of our own.\n"
+        return f"All {len(built)} tables, figures and theorems have a page; all but drawings show runs of our own.\n"
     return (
-        f"So far {len(built)} of the {len(exhibits)} tables, figures and theorems have a page with runs of our own. For the others the "
+        f"So far {len(built)} of the {len(exhibits)} tables, figures and theorems have a page. For the others the "
         "papers' printed numbers are in the book, and claims are checked against these by arithmetic.\n"
     )
 
@@ -480,7 +480,7 @@ def data_and_nets(roles: Sequence[Record], recipes: Sequence[Record]) -> str:
         [
             _records(
                 [{**row, "role": row["role"].replace("_", " ")} for row in roles],
-                "What stands for what: where the images come from, how many there are, and the radius of the attack.",
+                "What stands for what: where the images come from and how many there are, unless the next table takes fewer.",
             ),
             _records(recipes, "How each pair of data set and network of the papers is trained at this scale."),
         ]

@@ -33,7 +33,8 @@ def as_printed(p: Profile, place: Place) -> Profile:
 def attack(p: Profile, place: Place, steps: int, norm: Norm = "linf") -> PGD:
     """An attack of so many steps of 2.5 radii over their number.
 
-    Departs: one radius is printed for MNIST and no norm with it, so that the Euclidean attacks of Figure 3 have the same.
+    Departs: the radius printed for MNIST, 0.3, is that of attacks in the maximum norm; the Euclidean attacks of Figure 3, for which none is
+    printed, have it too.
     """
     eps = recipe(p, place).eps if norm == "linf" else p.foresight.radius
     return PGD(eps=eps, steps=steps, step=2.5 / steps, norm=norm)

@@ -1,4 +1,4 @@
-"""Every mask source of the four papers in one arena: one network, one recipe, one final density, and each mask's shuffled twin.
+"""The papers' sources of masks in one arena: one network, one recipe, one final density, and each mask's shuffled twin.
 
 The density is the one at which Flying Bird+ of 80 % ends, seed by seed, so that the method that changes its own density decides it. A twin
 keeps how many weights a mask leaves to each layer and shuffles where they are: what a method is ahead of its twin by is its pattern; of the
@@ -98,4 +98,4 @@ def _row(r: Recipe, name: str, run: Train, costs: dict[str, Job]) -> Row:
     return Row(*CIFAR10, 80.0, name, run, r.test_attack(), costs)
 
 
-EXHIBIT = rows_exhibit(f"{TOGETHER}/arena", "Every mask of the four papers under one recipe", rows)
+EXHIBIT = rows_exhibit(f"{TOGETHER}/arena", "The papers' masks under one recipe", rows)
