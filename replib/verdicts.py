@@ -109,8 +109,8 @@ def of_exhibit(result: Any, root: Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "claim": r["claim_id"], "statement": r["statement"], "printed tables": words[r["printed"]], "scope": r["scope"],
-                "outcome": r["outcome"], "n": r["n"], "sentence": r["sentence"],
+                "claim": r["claim_id"], "statement": r["statement"], "rule": r["rule"], "printed tables": words[r["printed"]],
+                "scope": r["scope"], "outcome": r["outcome"], "n": r["n"], "sentence": r["sentence"],
             }
             for r in found
         ]
@@ -128,7 +128,8 @@ def show(result: Any) -> HTML:
         link = f'<a href="../../scoreboard.html#claim-{r["claim"].replace("_", "-")}"><code>{escape(r["claim"])}</code></a>'
         cards.append(
             f'<div class="claim outcome-{r["outcome"].replace(" ", "-")}"><p>{link}</p>'
-            f"<p>{escape(r['statement'])}</p><p><strong>Here{scope}:</strong> {escape(r['sentence'])}</p>"
+            f"<p>{escape(r['statement'])}</p><p><strong>Checked:</strong> {escape(r['rule'])}</p>"
+            f"<p><strong>Here{scope}:</strong> {escape(r['sentence'])}</p>"
             f"<p><strong>The printed tables:</strong> {escape(r['printed tables'])}.</p></div>"
         )
     return HTML(f'<div class="verdicts">{"".join(cards)}</div>')

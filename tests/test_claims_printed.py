@@ -54,13 +54,7 @@ FALSE = {
         "adversarial accuracy, best network with at most half the weights minus base, CIFAR-10 DenseNet-BC",
     ],
     "iwi_gup_stable_fp_poor": ["clean plus adversarial accuracy at 90 %, CIFAR-10 DenseNet-BC, GUP minus base"],
-    "iwi_lup_ns_drop_late": [
-        "clean accuracy of NS, 60 % minus base, CIFAR-10 DenseNet-BC",
-        "adversarial accuracy of NS, 60 % minus base, CIFAR-10 DenseNet-BC",
-        "clean accuracy of NS, 60 % minus base, Tiny-ImageNet ResNet-18",
-        "clean accuracy of NS, 60 % minus base, Tiny-ImageNet DenseNet-121",
-        "adversarial accuracy of NS, 60 % minus base, Tiny-ImageNet DenseNet-121",
-    ],
+    "iwi_lup_ns_drop_late": ["clean accuracy of NS, 30 % minus base, Tiny-ImageNet DenseNet-121"],  # 46.43 against 49.48
     "iwi_ticket_80": [
         "clean plus adversarial accuracy at 30 %, ticket minus base, CIFAR-10 ResNet-18",
         "clean plus adversarial accuracy at 80 %, ticket minus base, CIFAR-10 ResNet-18",
@@ -71,7 +65,8 @@ FALSE = {
 def test_every_claim_is_declared_once_and_has_a_predicate() -> None:
     assert len(CLAIMS) == 80
     for claim in CLAIMS.values():
-        assert callable(claim.predicate)
+        assert claim.rule.endswith((".", '"')), claim.claim_id
+        assert ":" + "class" not in claim.rule
         assert claim.exhibits
         assert claim.seeds_declared in (5, 20)
         assert set(claim.scopes) <= set(SCOPES)
@@ -113,8 +108,9 @@ def test_the_cells_that_fail(claim_id: str) -> None:
 
 def test_inherited_networks_that_miss_base_or_ticket() -> None:
     failing = PRINTED["iwi_beats_ticket_and_base"]["failing"]
-    assert sum("minus base" in name for name in failing) == 7
-    assert sum("minus ticket" in name for name in failing) == 9
+    networks = {name.partition(", ")[2] for name in failing}  # without the accuracy that fails, of which there may be two
+    assert sum("minus base" in name for name in networks) == 7
+    assert sum("minus ticket" in name for name in networks) == 9
 
 
 def test_numbers_by_hand() -> None:

@@ -10,7 +10,7 @@ of its measure), interval (95 %, None for fewer than two seeds), n (seeds used),
 None: not in the text), printed_sentence; chance (probability if methods were exchangeable); fragility (smallest
 change of one number that turns the verdict) and fragility_of; probability (share of bootstrap replicates in which the
 whole claim holds), p_supported and p_contradicted (one-sided, after Holm for confirmatory claims), failing
-(conditions that do not hold in the mean). Nothing here imports torch.
+(conditions that do not hold in the mean), rule (what is checked, in words). Nothing here imports torch.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ class Evidence:
     chance: float | None
     fragility: float | None
     fragility_of: str
+    left_out: tuple[str, ...] = ()  # what the predicate could not compare, in words
 
 
 def conclude(e: Evidence, p_supported: float, p_contradicted: float) -> Verdict:
@@ -71,10 +72,12 @@ def _outcome(e: Evidence, p_supported: float, p_contradicted: float) -> tuple[st
         return "by construction", f"By construction: {claim.why_by_construction}"
     if not e.deterministic and e.n < claim.seeds_declared:
         return "interim", f"Not judged before all seeds are made (interim: {e.n} of {claim.seeds_declared} declared seeds)."
-    if p_contradicted <= ALPHA and not _equivalent(e):  # a violation shown to lie within the margin is none that matters
+    if p_contradicted <= ALPHA:
         return "contradicted", f"{against} the claim ({e.scope}):"
     if absent:  # a conjunction over data sets can fail on some of them, but hold only on all
         return "inconclusive", f"Inconclusive (partial: no results yet for {', '.join(absent)})."
+    if e.left_out:
+        return "inconclusive", f"Inconclusive (partial: {'; '.join(e.left_out)})."
     if p_supported <= ALPHA:
         return "supported", f"{toward} the claim ({e.scope}):"
     if _equivalent(e):
@@ -101,14 +104,15 @@ def _numbers(e: Evidence, tight: Condition, effect: float, span: tuple[float, fl
 def _equivalent(e: Evidence) -> bool:
     """Whether each condition either holds beyond doubt or lies within its margin on both sides (two one-sided
     tests)."""
-    margins = {"accuracy": e.claim.margin, "gap": e.claim.margin_gap}
-    for c, slack in zip(e.conditions, e.slacks, strict=True):
-        low, high = resample.interval(slack, LEVEL)
-        if low > 0:
-            continue
-        if c.measure not in margins or not -margins[c.measure] < low <= high < margins[c.measure]:
-            return False
-    return bool(e.slacks.size)
+    pairs = zip(e.conditions, e.slacks, strict=True)
+    return bool(e.slacks.size) and all(resample.interval(s, LEVEL)[0] > 0 or harmless(e.claim, c, s) for c, s in pairs)
+
+
+def harmless(claim: Claim, c: Condition, slack: np.ndarray) -> bool:
+    """Whether a condition is shown to lie within its margin on both sides: if it is violated, then by nothing that matters."""
+    margin = {"accuracy": claim.margin, "gap": claim.margin_gap}.get(c.measure, 0.0)
+    low, high = resample.interval(slack, LEVEL)
+    return -margin < low <= high < margin
 
 
 def _article(scope: str) -> str:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ROUNDING = 1e-9
+"""A violation as small as this is rounding noise where a condition allows equality."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -21,7 +24,8 @@ class Condition:
     holds.
 
     ``measure`` is "accuracy" or "gap" where the declared margin of equivalence applies, else "" (FLOPs, counts,
-    correlations). A condition that is not ``strict`` also holds at its bound ("no lower than").
+    correlations, and bounds that are a margin themselves: it is not granted twice). A condition that is not
+    ``strict`` also holds at its bound ("no lower than").
     """
 
     name: str
@@ -37,8 +41,8 @@ class Condition:
     """The same for failing ("above the second smallest of seven" fails through any of seven)."""
 
     def holds(self) -> np.ndarray:
-        """(replicates,) booleans. Rounding noise of 1e-9 is not a violation of a condition that allows equality."""
-        return self.slack > 1e-9 if self.strict else self.slack >= -1e-9
+        """(replicates,) booleans."""
+        return self.slack > ROUNDING if self.strict else self.slack >= -ROUNDING
 
 
 def above(

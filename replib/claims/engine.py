@@ -1,9 +1,9 @@
 """From results to verdicts: scope, outcome, effect with interval, chance and fragility, and one sentence.
 
 The unit is the seed. A claim is a conjunction of conditions (intersection-union): it is supported when every one of
-them is, and contradicted when one of them fails beyond doubt, with Bonferroni's correction for having looked for the
-one. Confirmatory claims of a paper are corrected together by Holm's procedure, over the number that was declared,
-whether or not they have been run.
+them is, and contradicted when one of them fails beyond doubt, and not merely within its margin, with Bonferroni's
+correction for having looked for the one. Confirmatory claims of a paper are corrected together by Holm's procedure,
+over the number that was declared, whether or not they have been run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 
 from replib.claims import resample
 from replib.claims.columns import chance, fragility, rng, table
-from replib.claims.conclusion import LEVEL, Evidence, conclude, counted, deciding, needed, with_remark, written
+from replib.claims.conclusion import LEVEL, Evidence, conclude, counted, deciding, harmless, needed, with_remark, written
 from replib.claims.conditions import all_hold
 from replib.claims.predicates import PAPERS
 from replib.claims.records import SCOPES, Claim, Verdict, unjudged
@@ -107,7 +107,8 @@ def gather(
     seeds = seeds[:1] if deterministic else seeds[: claim.seeds_declared]
     n, spread = len(seeds), resample.spreads(sample, seeds)
     point_fetch = resample.means(sample, seeds)
-    point = claim.predicate(table(claim, sample, point_fetch, scope, spread))
+    seen = table(claim, sample, point_fetch, scope, spread)
+    point = claim.predicate(seen)
     slacks, p_s, p_c, probability = np.empty((len(point), 0)), 1.0, 1.0, None
     if deterministic:
         ok = bool(all_hold(point)[0])
@@ -118,9 +119,10 @@ def gather(
         centre = np.array([float(c.slack[0]) for c in point])
         raw = np.stack([np.broadcast_to(c.slack, (REPLICATES,)) for c in drawn])
         slacks = centre[:, None] + resample.widening(n, LEVEL) * (raw - centre[:, None])
-        p_s = max(c.choices_for * resample.one_sided(x, r, n) for c, x, r in zip(point, centre, slacks, strict=True))
+        judged = list(zip(point, centre, slacks, strict=True))
+        p_s = max(c.choices_for * resample.one_sided(x, r, n, strict=c.strict) for c, x, r in judged)
         looks = sum(c.choices_against for c in point)
-        p_c = looks * min(resample.one_sided(-x, -r, n) for x, r in zip(centre, slacks, strict=True))
+        p_c = looks * min((resample.one_sided(-x, -r, n) for c, x, r in judged if not harmless(claim, c, r)), default=1.0)
         p_s, p_c = min(1.0, p_s), min(1.0, p_c)
         probability = float(all_hold(drawn).mean())
     values = {c: float(point_fetch(c)[0]) for c in cells}
@@ -139,6 +141,7 @@ def gather(
         chance=chance(claim, sample, cells, seeds, scope),
         fragility=small,
         fragility_of=where.words() if where else "",
+        left_out=tuple(seen.left_out),
     )
 
 

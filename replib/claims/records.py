@@ -48,6 +48,11 @@ class Claim:
         """Table -> conditions."""
         return predicate(self.paper, self.claim_id)
 
+    @property
+    def rule(self) -> str:
+        """What the predicate checks, in words: its own description, so that what readers see is what stands beside the code."""
+        return " ".join((self.predicate.__doc__ or "").split())
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -77,6 +82,7 @@ class Verdict:
     p_supported: float | None = None
     p_contradicted: float | None = None
     failing: tuple[str, ...] = ()
+    rule: str = ""
 
     def record(self) -> dict[str, Any]:
         """The verdict as plain JSON data."""
@@ -89,5 +95,5 @@ def unjudged(claim: Claim) -> Verdict:
     return Verdict(
         claim.claim_id, claim.paper, claim.source, claim.statement, claim.kind_of_claim, claim.exhibits,
         claim.confirmatory, claim.seeds_declared, claim.margin, "none", "no results yet", None, None, 0,
-        "No results yet.", None, "", None, None,
+        "No results yet.", None, "", None, None, rule=claim.rule,
     )  # fmt: skip

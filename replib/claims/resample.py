@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats has these too, and takes a second to import
 
+from replib.claims.conditions import ROUNDING
 from replib.claims.table import CONTEXT, Cell, Sample
 from replib.spec import SpecError
 
@@ -159,16 +160,20 @@ def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]
     return float(low), float(high)
 
 
-def one_sided(point: float, replicates: np.ndarray, n: int) -> float:
-    """Probability, if the true slack were at the bound, of a slack as positive as this: the share of replicates at or
-    below 0; where no replicate is there, the tail of Student's distribution, so that corrections for multiplicity
-    have something to multiply."""
-    share = float(np.mean(replicates <= 0))
-    if share > 0:
-        return share
+def one_sided(point: float, replicates: np.ndarray, n: int, *, strict: bool = True) -> float:
+    """Probability, if the true slack were at the bound, of a slack as positive as this.
+
+    `replicates` are widened ones (:func:`widening`). The share of them at or below 0 (below it unless `strict`, but
+    for rounding noise), or where none is there the distance of `point` from 0 in their deviations, is turned into a normal
+    deviate and this into Student's tail: at 2.5 % that is the share itself, and farther out, where corrections for
+    multiplicity look, five seeds do not count as certain as a normal tail would have them.
+    """
+    share = float(np.mean(replicates <= 0 if strict else replicates < -ROUNDING))
     error = float(np.std(replicates))
-    tail = float(stdtr(n - 1, -point / error)) if error > 0 and n > 1 else 0.0
-    return min(tail, 1 / len(replicates))
+    if n < 2 or error == 0:
+        return share
+    deviate = -ndtri(share) if share > 0 else point / error
+    return float(stdtr(n - 1, -deviate * stdtrit(n - 1, 0.975) / ndtri(0.975)))
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -195,6 +195,7 @@ class Table:
         self.sample, self.margin, self.scope = sample, margin, scope
         self._fetch, self._spread = fetch, spread
         self.read: dict[Cell, None] = {}  # insertion-ordered
+        self.left_out: list[str] = []  # parts of the claim that cannot be compared, in words: it may fail without them, but not hold
 
     def find(
         self,

@@ -196,8 +196,8 @@ def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -
         "# Scoreboard",
         "",
         f"Every claim that the four papers make about these exhibits, {len(claims)} in all, with what the evidence of "
-        f"profile `{profile}` says about it. The rule, the margin and the number of seeds of each were written down "
-        "before the runs.",
+        f"profile `{profile}` says about it. What is checked, the margin and the number of seeds of each were written down before "
+        "its seeds were run; what was mended since is told among the [threats](threats.md).",
         "",
         f'<form class="filters" id="filters" hidden aria-label="Filter the claims">{"".join(controls)}'
         f'<button type="reset">show all</button><output id="shown" aria-live="polite"></output></form>',
@@ -240,6 +240,8 @@ def _claim_block(claim: Record, built: Collection[str]) -> str:
         f"{escape(claim['statement'])}",
         "",
     ]
+    if claim.get("rule"):
+        lines += [f"**Checked:** {escape(claim['rule'])}", ""]
     if claim.get("sentence") and claim["outcome"] != "no results yet":
         lines += [f"**Found:** {escape(claim['sentence'])}", ""]
     for other in claim.get("elsewhere", ()):  # what another profile's evidence says
