@@ -122,13 +122,15 @@ def show(result: Any) -> HTML:
     table = of_exhibit(result)
     if "scope" not in table:  # a profile that decides nothing, or no claim rests on the exhibit
         return HTML("<p>" + (f"Not judged: {escape(table.sentence.iloc[0])}." if len(table) else "No claim rests on this page.") + "</p>")
-    cards = []
+    cards, paper = [], result.exhibit.id.partition("/")[0]
     for r in table.to_dict("records"):
         scope = "" if r["scope"] == "none" else f" ({escape(r['scope'])})"
+        rule = f"../../api/claims.html#replib.claims.predicates.{paper}.{r['claim']}"
+        code = f'<a href="{rule}">code</a>'
         link = f'<a href="../../scoreboard.html#claim-{r["claim"].replace("_", "-")}"><code>{escape(r["claim"])}</code></a>'
         cards.append(
             f'<div class="claim outcome-{r["outcome"].replace(" ", "-")}"><p>{link}</p>'
-            f"<p>{escape(r['statement'])}</p><p><strong>Checked:</strong> {escape(r['rule'])}</p>"
+            f"<p>{escape(r['statement'])}</p><p><strong>Checked:</strong> {escape(r['rule'])} ({code})</p>"
             f"<p><strong>Here{scope}:</strong> {escape(r['sentence'])}</p>"
             f"<p><strong>The printed tables:</strong> {escape(r['printed tables'])}.</p></div>"
         )

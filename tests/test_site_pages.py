@@ -220,7 +220,7 @@ def test_a_claim_shows_what_another_profile_found(tmp_path):
     def said(outcome, sentence, scope):
         return {
             "claim_id": "swt_dense_overfits", "paper": "sparsity_winning_twice", "source": "Table 1", "statement": "It overfits.",
-            "exhibits": [], "scope": scope, "outcome": outcome, "sentence": sentence,
+            "exhibits": [], "scope": scope, "outcome": outcome, "sentence": sentence, "rule": "It does so beyond doubt.",
         }  # fmt: skip
 
     for profile, records in {
@@ -232,6 +232,8 @@ def test_a_claim_shows_what_another_profile_found(tmp_path):
         (folder / "scoreboard.json").write_text(json.dumps({"profile": profile, "claims": records}))
     page = pages.scoreboard(beside_others(load_claims(tmp_path, "laptop"), tmp_path, "laptop"), "laptop", [])
     assert "**Found:** Not yet." in page
+    code = "replib.claims.predicates.sparsity_winning_twice.swt_dense_overfits"
+    assert f"**Checked:** It does so beyond doubt. ({{py:func}}`code <{code}>`)" in page
     assert "**In the profile `workstation`** (supported): On photographs." in page
     only = pages.scoreboard(beside_others(load_claims(tmp_path, "workstation"), tmp_path, "workstation"), "workstation", [])
     assert "**In the profile `laptop`** (inconclusive): Not yet." in only

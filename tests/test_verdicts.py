@@ -105,6 +105,7 @@ def test_a_page_shows_each_claim_that_rests_on_it_with_its_place_on_the_scoreboa
     assert html.count('<div class="claim ') == len(mine)
     for r in mine:
         assert f'href="../../scoreboard.html#claim-{r["claim_id"].replace("_", "-")}"' in html
+        assert f'claims.html#replib.claims.predicates.{r["paper"]}.{r["claim_id"]}"' in html
     assert 'class="claim outcome-inconclusive"' in html
     assert "9 &lt; 10 &amp; more" in html
     assert "9 < 10" not in html

@@ -241,7 +241,8 @@ def _claim_block(claim: Record, built: Collection[str]) -> str:
         "",
     ]
     if claim.get("rule"):
-        lines += [f"**Checked:** {escape(claim['rule'])}", ""]
+        code = f"{{py:func}}`code <replib.claims.predicates.{claim['paper']}.{claim['claim_id']}>`"
+        lines += [f"**Checked:** {escape(claim['rule'])} ({code})", ""]
     if claim.get("sentence") and claim["outcome"] != "no results yet":
         lines += [f"**Found:** {escape(claim['sentence'])}", ""]
     for other in claim.get("elsewhere", ()):  # what another profile's evidence says
