@@ -17,8 +17,10 @@ from replib.sparsity.masks import buffers_like
 from replib.spec import task
 from replib.store.context import Context
 from replib.training import networks
+from replib.training.state import State
 
 RECIPE = SMOKE.recipe("CIFAR-10", "ResNet-18")
+TICKET = Ticket(RECIPE.data, RECIPE.net, 0.3, Quota("igq"))
 T_ALL, EVERY = 70_400, 2_000  # A on CIFAR: 200 epochs of 352 steps
 
 
@@ -219,3 +221,38 @@ def test_updates_become_rarer_in_the_second_half_if_asked(store):
     execute(task(ticket, 0), store)
     out = networks.run_train(run, Context(store, task(run, 0)))
     assert out.arrays["counts"][:, 0].tolist() == [0, 1, 2, 3, 4, 6, 8]  # of eight steps
+
+
+@dataclass(frozen=True)
+class Checked(FlyingBird):
+    """Compares each update with the exchange of the last weights by the size of the last gradient at the ratio of that step."""
+
+    def after_step(self, state):
+        before = {n: (m.clone(), state.weights[n].detach().clone(), state.weights[n].grad.clone()) for n, m in state.masks.items()}
+        super().after_step(state)
+        k = swap_ratio(state.step, state.total_steps)
+        for name, (mask, weight, gradient) in before.items():
+            expected, moved = exchange(weight, mask, gradient.abs(), k=k)
+            EQUAL.append((torch.equal(state.masks[name], expected), moved["grown"]))
+
+
+EQUAL: list[tuple[bool, int]] = []
+
+
+def test_a_run_grows_where_the_last_gradient_is_largest(store):
+    EQUAL.clear()
+    run = RECIPE.pgd_at(epochs=4, ticket=TICKET, method=Checked(interval=1e-9))
+    execute(task(TICKET, 0), store)
+    networks.run_train(run, Context(store, task(run, 0)))
+    assert all(equal for equal, _ in EQUAL)
+    assert sum(grown for _, grown in EQUAL) > 0
+
+
+def test_random_growth_draws_anew_at_every_update(store, monkeypatch):
+    asked, plain = [], State.random
+    monkeypatch.setattr(State, "random", lambda self, purpose: asked.append(purpose) or plain(self, purpose))
+    run = RECIPE.pgd_at(epochs=2, ticket=TICKET, method=FlyingBird(interval=1 / 4, growth="random"))
+    execute(task(TICKET, 0), store)
+    networks.run_train(run, Context(store, task(run, 0)))
+    grown = [purpose for purpose in asked if purpose.startswith("grow")]
+    assert len(grown) == len(set(grown)) == 4
