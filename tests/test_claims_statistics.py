@@ -91,6 +91,32 @@ def test_gap_follows_its_final_accuracy_with_opposite_sign() -> None:
     assert np.allclose(x + y, 80, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["robust", "standard"])
+def test_difference_of_checkpoints_is_that_of_its_two_accuracies(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    best, final, diff = (cell("A", f"{kind}_accuracy_{k}") for k in ("best", "final", "diff"))
+    images = {best: rng.random((2, 300)) < 0.6, final: rng.random((2, 300)) < 0.5}
+    s = sample({"A": 100 * (images[best].mean(axis=1) - images[final].mean(axis=1))}, diff.metric)
+    s.values |= {c: 100 * correct.mean(axis=1) for c, correct in images.items()}
+    fetch = resample.bootstrap(s, [0, 1], np.random.default_rng(4), 200, images)
+    assert np.allclose(fetch(diff), fetch(best) - fetch(final), atol=1e-3)
+
+
+def test_images_of_seeds_that_are_left_out_have_no_say() -> None:
+    correct = np.random.default_rng(3).random((3, 300)) < 0.5
+    correct[1] = False  # the run of the seed that some other row lacks
+    rate = 100 * correct.mean(axis=1)
+    some = resample.bootstrap(sample({"A": rate}), [0, 2], np.random.default_rng(4), 200, {cell("A"): correct})(cell("A"))
+    two = resample.bootstrap(sample({"A": rate[[0, 2]]}), [0, 1], np.random.default_rng(4), 200, {cell("A"): correct[[0, 2]]})(cell("A"))
+    assert np.array_equal(some, two)
+
+
+def test_spread_is_the_standard_deviation_of_a_sample() -> None:
+    s = sample({"A": np.array([1.0, 2.0, 6.0, 99.0])})
+    assert resample.spreads(s, [0, 1, 2])(cell("A")) == pytest.approx(np.sqrt((4 + 1 + 9) / 2))  # about the mean of 3
+    assert resample.spreads(s, [0])(cell("A")) == 0.0
+
+
 def test_holm_by_hand() -> None:
     assert resample.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert resample.holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])

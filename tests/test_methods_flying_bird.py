@@ -97,6 +97,15 @@ def test_counts_of_flying_bird_plus_to_the_integer(boosts, k, active):
     assert int(new.sum()) == active - dropped + grown >= 1
 
 
+@pytest.mark.parametrize(("k", "pruned", "grown", "kept"), [(0.5, 63, 47, 74), (0.1, 13, 9, 86)])
+def test_counts_of_flying_bird_plus_by_hand(k, pruned, grown, kept):
+    """Of 90 weights, both boosts in force: 45 and 18 more leave, 45 and a twentieth of these enter; then 9 and 3.6 more, 9 and 0.45."""
+    w, mask, score = layer(300, 90)
+    new, moved = exchange(w, mask, score, k=k, more_pruning=0.4, more_growth=0.05)
+    assert moved == {"pruned": pruned, "grown": grown, "kept": kept}
+    assert int(new.sum()) == kept
+
+
 def test_equal_magnitudes_prune_exactly_q():
     mask = torch.ones(10, dtype=torch.bool)
     mask[8:] = False

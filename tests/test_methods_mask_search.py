@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 
 from replib.attacks import PGD
+from replib.attacks.pgd import perturb
 from replib.data import Data
 from replib.data.augment import to_float
 from replib.experiments.cost import operations
 from replib.experiments.jobs import execute
 from replib.experiments.profiles import SMOKE
 from replib.methods import AWT, NTT, MaskSearch, Shuffled, Surgery, Ticket
-from replib.methods.mask_search import Search, _begin, _step
+from replib.methods.mask_search import Search, _begin, _step, distances
 from replib.methods.surgery import operate
 from replib.models import Net
 from replib.models.tangent import tangent_kernel
@@ -138,6 +139,31 @@ def test_images_crafted_at_the_start_stay(store):
     assert torch.equal(some[1], first[1][3:5])
 
 
+@pytest.mark.parametrize("images", ["step", "start"])
+def test_adversarial_images_are_those_of_the_network_that_computes_with_them(store, images):
+    goal = AWT(ATTACK, images=images, refresh=3)
+    s = begin(store, replace(SMALL, goal=goal))
+    x, y = to_float(s.split.train.x), s.split.train.y
+    found = goal._crafted(s, x[INDEX], y[INDEX], INDEX)
+    if images == "step":
+        x, y = x[INDEX], y[INDEX]  # "start" crafts all images at once
+    for which, net in zip(found, (s.teacher, s.model), strict=True):
+        assert torch.equal(which, perturb(net, x, y, ATTACK, s.random("attack/0" if images == "step" else "attack"))[: len(INDEX)])
+
+
+def test_held_out_distances_are_those_of_the_equation(store):
+    """|Δf|² over N and |ΔΘ|² over N², each network on the images that were crafted on it."""
+    s = begin(store, replace(SMALL, block=4))  # blocks that do not divide the six images
+    found = distances(s)
+    x, y, n = to_float(s.split.val.x[:6]), s.split.val.y[:6], 6
+    xt, xs = (perturb(net, x, y, ATTACK, s.random("held out")) for net in (s.teacher, s.model))
+    with torch.no_grad():
+        target = (s.teacher(xt) - s.model(xs)).square().sum() / n
+    student = tangent_kernel(s.student, x, xs, parameters=s.effective(), masks=s.masks, how="jacobian")
+    kernel = (student - tangent_kernel(s.teacher, x, xt, how="jacobian")).square().sum() / n**2
+    assert found == pytest.approx({"kernel_distance": kernel.item(), "target_distance": target.item()}, rel=1e-5)
+
+
 # ---- steps and masks ----------------------------------------------------------------------------------------------------------------
 def test_decay_shrinks_active_weights_after_the_step_and_leaves_pruned_ones_alone(store):
     plain, decayed = (begin(store, replace(SMALL, goal=AWT(ATTACK, decay=d, refresh=3))) for d in (0.0, 0.25))
@@ -231,6 +257,14 @@ def test_surgery_has_a_band_in_which_nothing_changes():
         inside = (w > 0.9) & (w <= 1.1)
         for start in (mask, ~mask):
             assert torch.equal(operate({"w": signed}, {"w": start}, {"w": one}, 0.1)["w"][inside], start[inside])
+
+
+def test_surgery_cuts_at_the_largest_weight_that_the_density_leaves_out(store):
+    """Of the sizes 1 to 10 at density 0.3 the three largest stay: the threshold is 7, not the 8 that stays."""
+    s = replace(begin(store, SMALL), student=torch.nn.Linear(10, 1))
+    with torch.no_grad():
+        s.student.weight.copy_(torch.tensor([[3.0, -8, 1, 10, -5, 7, 2, -9, 4, 6]]))
+    assert Surgery()._thresholds(s)["weight"] == 7
 
 
 def test_surgery_starts_and_ends_at_the_density(store):

@@ -95,6 +95,13 @@ def test_tickets_hold_exactly_the_largest_weights():
         assert bits[-round(density * N) :].all()
 
 
+def test_a_search_that_never_settles_takes_the_largest_weights_of_the_last_epoch():
+    state = search(BirdSearch((0.2,), queue=3), moved([9] * 5))  # the top block of 20 has slid by 45
+    assert state.method["result/trigger"] == {"0.2": 0}
+    bits = np.unpackbits(state.method["output/ticket@0.2/layer"].numpy(), count=N)
+    assert np.flatnonzero(bits).tolist() == list(range(45, 65))
+
+
 @pytest.mark.parametrize("density", [0.05, 0.1, 0.2, 0.5, 0.8])
 def test_distances_have_a_ceiling_and_a_chance_level(density):
     """Below density 0.05 the paper's threshold of 0.1 can hardly be reached at all."""

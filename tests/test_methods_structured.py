@@ -1,6 +1,7 @@
 """Filter pruning, network slimming and layer-wise magnitudes, on runs trained for one epoch and on numbers worked out by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -76,6 +77,15 @@ def test_slimming_removes_the_smallest_scales_of_the_whole_network(store, family
     stays = torch.cat([kept[c.norm] for c in sets])
     assert int(stays.sum()) == round(0.8 * len(scales))
     assert scales[stays].min() >= scales[~stays].max()
+
+
+def test_slimming_keeps_a_channel_of_large_negative_scale():
+    net = NETS["resnet"]
+    sets = channels(net, 10, (1, 8, 8))
+    scales = {f"{c.norm}.weight": torch.linspace(0.1, 1.0, c.size) for c in sets}
+    scales[f"{sets[0].norm}.weight"][0] = -5.0  # was one of the smallest
+    kept = NetworkSlimming(base(net)).choose(SimpleNamespace(density=0.5), sets, scales)
+    assert [bool(kept[c.norm][0]) for c in sets] == [True] + [False] * (len(sets) - 1)
 
 
 def test_slimming_says_how_much_can_go(store):
