@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from replib.analysis.bounds import NormBound, dual, induced, measured, pair_bounds
+from replib.analysis.bounds import NormBound, _in_ball, dual, induced, measured, pair_bounds
 from replib.experiments.jobs import execute
 from replib.experiments.profiles import SMOKE
 from replib.methods import Magnitude, Ticket
@@ -63,6 +63,48 @@ def test_a_single_layer_meets_the_bound(norm):
     x = torch.randn(5, 1, 3, 4)
     predicted, constants = measured(net, x, 0.5, norm, 4, torch.Generator().manual_seed(0))
     torch.testing.assert_close(constants, pair_bounds(weights_of(net), norm)[predicted], atol=1e-5, rtol=1e-5)
+
+
+def bent(kinks):
+    """Two classes and images of one pixel z: g_1 - g_0 is 100 + z plus c relu(±z - t) for every (c, sign, t) of `kinks`."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(1, len(kinks) + 2), nn.ReLU(), nn.Linear(len(kinks) + 2, 2)).requires_grad_(False)
+    net[1].weight.copy_(torch.tensor([[1.0], [-1.0], *([float(sign)] for _, sign, _ in kinks)]))
+    net[1].bias.copy_(torch.tensor([0.0, 0.0, *(-t for _, _, t in kinks)]))
+    net[3].weight.copy_(torch.tensor([[0.0] * (len(kinks) + 2), [1.0, -1.0, *(c for c, _, _ in kinks)]]))
+    net[3].bias.copy_(torch.tensor([0.0, 100.0]))
+    return net.eval()
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_the_search_finds_a_steep_piece_inside_the_ball(norm):
+    """Steep between a fifth and four fifths of the radius on either side, and as flat on the surface as in the centre."""
+    net = bent([(4.0, 1, 0.2), (-4.0, 1, 0.8), (-4.0, -1, 0.2), (4.0, -1, 0.8)])
+    x = torch.full((3, 1, 1, 1), 0.01)
+    _, at_centre = measured(net, x, 1.0, norm, 1, torch.Generator().manual_seed(0))
+    predicted, constants = measured(net, x, 1.0, norm, 40, torch.Generator().manual_seed(0))
+    assert (predicted == 1).all()
+    assert at_centre.tolist() == [[1, 0]] * 3
+    assert constants.tolist() == [[5, 0]] * 3
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_the_search_goes_to_the_surface_towards_the_other_class(norm):
+    """Steep only in the last ten-thousandth of the radius on the side of class 0, which two points meet by no chance."""
+    net = bent([(-4.0, -1, 0.9999)])
+    _, constants = measured(net, torch.zeros(3, 1, 1, 1) - 1e-6, 1.0, norm, 2, torch.Generator().manual_seed(0))
+    assert constants.tolist() == [[5, 0]] * 3
+
+
+@pytest.mark.parametrize(("norm", "order"), [("l2", 2), ("linf", math.inf)])
+def test_points_are_drawn_evenly_from_the_ball(norm, order):
+    """A ball of radius r has the share r^n of the unit ball: the mean length is n / (n + 1), and its median the n-th root of a half."""
+    for n in (1, 3, 12):
+        points = _in_ball(torch.zeros(20_000, 1, 1, n), norm, torch.Generator().manual_seed(n)).flatten(1)
+        lengths = torch.linalg.vector_norm(points, order, dim=1)
+        assert lengths.max() <= 1 + 1e-6
+        assert lengths.mean().item() == pytest.approx(n / (n + 1), abs=0.01)
+        assert lengths.median().item() == pytest.approx(0.5 ** (1 / n), abs=0.01)
+        assert points.mean(0).abs().max() < 0.02  # no side is preferred
 
 
 def test_induced_norms_by_hand():

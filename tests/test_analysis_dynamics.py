@@ -12,6 +12,7 @@ from replib.analysis.dynamics import (
     ATTACK,
     Dynamics,
     Perceptron,
+    _at,
     attacked,
     bound,
     compared,
@@ -23,10 +24,13 @@ from replib.analysis.dynamics import (
     slope,
     squared,
     structure,
+    summary,
 )
 from replib.attacks import PGD
 from replib.attacks.pgd import perturb
 from replib.data import Data
+from replib.data.augment import to_float
+from replib.data.load import load
 from replib.experiments.jobs import execute
 from replib.spec import SpecError, task
 from replib.training.state import Masked, generator
@@ -79,6 +83,70 @@ def test_terms_by_hand():
     assert horizon(0.1, 2.0, 0.5, 3.0) == pytest.approx(0.05)  # without a second derivative the other term is half the radius
     assert horizon(100.0, 2.0, 0.5, 3.0) == pytest.approx(1 / 6)
     assert horizon(1.0, 2.0, 100.0, 3.0, 1.0) == pytest.approx(4 * 4 / (2 * 2 * 3 + 8 * 4))
+
+
+def by_hand():
+    """Dense and sparse perceptrons of two pixels whose hidden layers are the identity: images x > 0 have the outputs (3 x_1, 4 x_2, 0),
+    and (3 x_1, 0, 0) without the weight that is pruned. All scales are 1."""
+    net = Perceptron(2, 2, 3, torch.Generator()).requires_grad_(False).eval()
+    for layer, weight in zip(net.layers, (torch.eye(2), torch.eye(2), torch.tensor([[3.0, 0], [0, 4], [0, 0]])), strict=True):
+        layer.weight.copy_(weight)
+    masks = {"layers.2.weight": torch.tensor([[True, True], [True, False], [True, True]])}
+    return {"dense": Masked(net, {}, False), "sparse": Masked(deepcopy(net), masks, False)}
+
+
+def test_distances_by_hand():
+    x = torch.tensor([[1.0, 1], [2, 1]]).view(2, 1, 1, 2)
+    adversarial = {"dense": torch.tensor([[1.0, 2], [2, 3]]).view(2, 1, 1, 2), "sparse": torch.tensor([[2.0, 1], [4, 1]]).view(2, 1, 1, 2)}
+    # Outputs are (3, 4, 0), (6, 4, 0) and (3, 0, 0), (6, 0, 0); under attack (3, 8, 0), (6, 12, 0) and (6, 0, 0), (12, 0, 0).
+    found = compared(by_hand(), x, adversarial, torch.tensor([[1.0, 0, 0], [0, 1, 0]]))
+    assert found["output_distance"] == pytest.approx(4)
+    assert found["target_distance"] == pytest.approx(math.sqrt((3**2 + 8**2 + 6**2 + 12**2) / 2))
+    # The dense kernel is (x x̃) diag(19, 33, 1), one for the last layer and twice the squared weight for the others; the sparse one has
+    # (x x̃) diag(19, 0, 1) and x_1 x̃_1 for the second class. The products x x̃ are 3, 5, 4, 7 and 3, 5, 5, 9; those x_1 x̃_1 2, 4, 4, 8.
+    squares = (19**2 + 1) * (1**2 + 2**2) + (33 * 3 - 2) ** 2 + (33 * 5 - 4) ** 2 + (33 * 4 - 4) ** 2 + (33 * 7 - 8) ** 2
+    assert found["kernel_distance"] == pytest.approx(math.sqrt(squares) / 2)
+    assert found["slope"] == pytest.approx(4)
+    assert found["lipschitz"] == pytest.approx(4)
+    assert found["attack_change"] == pytest.approx(8)
+    assert found["residual"] == pytest.approx(math.hypot(6, 11))
+    assert found["dense_loss"] == pytest.approx((2**2 + 8**2 + 6**2 + 11**2) / 4)
+    assert found["sparse_loss"] == pytest.approx((5**2 + 12**2 + 1) / 4)
+
+
+def test_the_slope_is_that_of_the_steepest_image():
+    """Where a pixel is negative its unit is off."""
+    model = by_hand()["dense"]
+    both, first, second = torch.tensor([[1.0, 1]]), torch.tensor([[1.0, -1]]), torch.tensor([[-1.0, 1]])
+    assert [slope(model, x.view(1, 1, 1, 2)) for x in (both, first, second)] == pytest.approx([4, 3, 4])
+    for x in (torch.cat([first, second]), torch.cat([second, first])):
+        assert slope(model, x.view(2, 1, 1, 2)) == pytest.approx(4)
+
+
+def test_a_column_between_two_rows_is_read_off_the_line():
+    rows = [{"time": 0.0, "loss": 4.0}, {"time": 1.0, "loss": 8.0}, {"time": 3.0, "loss": 2.0}]
+    assert [_at(rows, "loss", t) for t in (0, 0.25, 1, 2.5, 3, 7)] == pytest.approx([4, 5, 8, 3.5, 2, 2])
+
+
+def test_the_summary_by_hand():
+    """Constants are the largest over the run; the bound has the measured slope, the certain one the product of norms."""
+    row = {"target_distance": 3.0, "kernel_distance": 40.0, "slope": 1.0, "lipschitz": 4.0, "residual": 2.0, "attack_change": 0.5}
+    rows = [
+        row | {"time": 0.0, "output_distance": 1.0, "dense_loss": 8.0},
+        row | {"time": 0.5, "output_distance": 15.0, "dense_loss": 4.0, "slope": 2.0, "residual": 3.0, "kernel_distance": 90.0},
+        row | {"time": 1.0, "output_distance": 20.0, "dense_loss": 2.0, "lipschitz": 5.0, "target_distance": 9.0},
+    ]
+    found = summary(Dynamics(Data("mnist14"), 8, attack=PGD(0.5, steps=1, norm="l2", start="zero"), gamma_squared=0.01), rows)
+    assert found["alpha"] == pytest.approx(5)  # of the first row: 9 + 0.01 * 1600
+    assert found["bound"] == pytest.approx(2 * (5 + 4 * 2 * 0.5))
+    assert found["certified_bound"] == pytest.approx(2 * (5 + 4 * 5 * 0.5))
+    assert found["attack_term"] == pytest.approx(4 * 2 * 0.5)
+    assert found["lemma_bound"] == pytest.approx(2 * 5 * 0.5)
+    assert found["horizon"] == pytest.approx(1 / (2 + 3 / 0.1))
+    assert found["learned_by_horizon"] == pytest.approx((8 - 4) / 8 / 32 / 0.5)  # on the way to the second row
+    assert found["distance_at_horizon"] == pytest.approx(1 + 14 / 32 / 0.5)
+    assert found["learned"] == pytest.approx(0.75)
+    assert found["beyond"] == 1.0
 
 
 # ---- dynamics -------------------------------------------------------------------------------------------------------------------
@@ -151,6 +219,21 @@ def test_the_job_starts_at_the_printed_objective_and_stays_below_the_bound(store
     assert table.attack_change.max() <= found["lemma_bound"]
     assert table.dense_loss.iloc[-1] < first.dense_loss
     assert 0 < found["learned_by_horizon"] < found["learned"]
+
+
+def test_each_network_of_the_job_is_attacked_and_trained_by_itself(store):
+    """The first two rows by the functions that the job is made of."""
+    execute(task(TINY, 0), store)
+    split = load(TINY.data)
+    x, y = to_float(split.train.x[:6]), F.one_hot(split.train.y[:6], split.classes).float()
+    net = Perceptron(x[0].numel(), 8, split.classes, generator(0, "init")).eval()
+    models = {"dense": Masked(net, {}, False), "sparse": Masked(deepcopy(net), structure(TINY, net, 0), False)}
+    for _, row in store.table(task(TINY, 0))[:2].iterrows():
+        images = {k: attacked(m, x, y, TINY.attack) for k, m in models.items()}
+        expected = compared(models, x, images, y)
+        assert {k: row[k] for k in expected} == pytest.approx(expected, rel=1e-4)
+        for k, m in models.items():
+            descend(m, images[k], y, TINY.rate)
 
 
 def test_impossible_choices_are_refused():

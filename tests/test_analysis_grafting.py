@@ -7,16 +7,20 @@ import torch
 
 from replib.analysis.grafting import Grafting, graft, increase
 from replib.attacks import PGD
+from replib.attacks.evaluate import evaluate
 from replib.data import Data
+from replib.data.load import load
 from replib.experiments.jobs import execute
 from replib.experiments.profiles import SMOKE
 from replib.experiments.runner import closure
 from replib.methods import Random, Ticket
 from replib.models import Net, weight_shapes
 from replib.models.build import build
-from replib.spec import SpecError, task
+from replib.spec import SpecError, stream_seed, task
 from replib.store import Store
+from replib.store.context import Context
 from replib.training import Fresh
+from replib.training.networks import trained
 
 NETS = {
     "mlp": (Net("mlp_small", width=4), (1, 8, 8)),
@@ -108,6 +112,21 @@ def test_the_job_attacks_every_graft_and_starts_from_the_parents_own_errors(tmp_
     assert found["natural"]["over_upper"] == pytest.approx(increases.mean())
     assert found["natural"]["over_better"] >= found["natural"]["over_upper"]
     assert found["layers"] == ["conv1", "conv2", "fc1", "fc2"]
+
+
+def test_the_errors_of_a_graft_are_those_of_an_evaluation_of_the_graft(tmp_path):
+    """A graft errs on images made on itself, not on those that either parent would be given."""
+    sparse = replace(DENSE, ticket=Ticket(DENSE.data, DENSE.net, 0.2, Random()))
+    store, t = made(tmp_path, Grafting(DENSE, sparse, ATTACK, (2,)))
+    split, found = load(DENSE.data), store.table(t).set_index(["lower", "cut"])
+    nets = {name: trained(Context(store, t), task(job, 0), "epoch_2", split) for name, job in (("dense", DENSE), ("sparse", sparse))}
+    net = trained(Context(store, t), task(DENSE, 0), "epoch_2", split)
+    for lower, upper in (("dense", "sparse"), ("sparse", "dense")):
+        for cut in range(5):
+            net.load_state_dict(graft(nets[lower].state_dict(), nets[upper].state_dict(), cut, store.results(t)["layers"]))
+            for kind, attack in (("natural_error", None), ("adversarial_error", ATTACK)):
+                by_hand = evaluate(net, split.test.x, split.test.y, attack, seed=stream_seed(0, "grafting"))
+                assert found.loc[(lower, cut), kind] == pytest.approx(100 - by_hand.accuracy)
 
 
 def test_a_run_grafted_on_itself_errs_no_more(tmp_path):

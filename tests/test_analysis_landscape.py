@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from replib.analysis import landscape
 from replib.analysis.landscape import (
+    Landscape,
     attacked,
     axis,
     basin_area,
@@ -17,12 +19,16 @@ from replib.analysis.landscape import (
     moved,
     pixel_surface,
     random_direction,
+    run_landscape,
     sharpness,
     weight_surface,
 )  # fmt: skip
 from replib.attacks import PGD
 from replib.attacks.evaluate import evaluate
-from replib.spec import SpecError
+from replib.attacks.losses import cross_entropy
+from replib.experiments.profiles import SMOKE
+from replib.spec import SpecError, task
+from replib.store.context import Context
 
 
 @pytest.fixture
@@ -44,6 +50,20 @@ def images():
 
 def rng(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def seen(net):
+    """Every batch of images that the network is given, in order."""
+    batches = []
+    net.register_forward_pre_hook(lambda _, args: batches.append(args[0].detach().clone()))
+    return batches
+
+
+def gradient_signs(net, x, y):
+    """Sign of the gradient of each image's own loss."""
+    x = x.clone().requires_grad_(True)
+    return torch.autograd.grad(cross_entropy(net(x), y).sum(), x)[0].sign()
 
 
 def test_axis_is_symmetric_and_holds_zero():
@@ -141,6 +161,33 @@ def test_the_loss_climbs_along_the_sign_of_its_gradient(net, images):
     x, y = images
     surface = pixel_surface(net, x, y, rng(), axis(3, 1e-3))
     assert surface[2, 1] > surface[1, 1] > surface[0, 1]
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_the_network_sees_signs_along_both_axes_of_a_pixel_surface(net, images, seen, clip):
+    x, y = images
+    u = gradient_signs(net, x, y)
+    surface = pixel_surface(net, x, y, rng(), axis(3, 0.2), clip=clip)
+    grid = seen[-9:]  # row by row
+    middle = (x - 0.5).abs() < 0.3  # what clipping does not touch
+    v = ((grid[5] - grid[4]) / 0.2)[middle]
+    torch.testing.assert_close(v.abs(), torch.ones_like(v))
+    assert abs(v.mean()) < 0.3  # as many of one sign as of the other
+    assert torch.equal(grid[4], x)
+    whole = x + 0.2 * u
+    torch.testing.assert_close(grid[7], whole.clamp(0, 1) if clip else whole)
+    assert (max(g.max() for g in grid) > 1.1) != clip
+    assert (min(g.min() for g in grid) < -0.1) != clip
+    assert surface[2, 1] == pytest.approx(mean_loss(net, grid[7], y), rel=1e-6)
+
+
+def test_the_radius_of_a_pixel_surface_counts_in_multiples_of_the_attacks(net, images, seen, store, monkeypatch):
+    x, y = images
+    u = gradient_signs(net, x, y)
+    monkeypatch.setattr(landscape, "centre", lambda *_: (net, x, y, 0))
+    job = Landscape(SMOKE.recipe("CIFAR-10", "ResNet-18").pgd_at(), PGD(0.05, steps=1), "pixels", points=3, radius=2.0)
+    run_landscape(job, Context(store, task(job, 0)))
+    torch.testing.assert_close(seen[-2] - seen[-5], 0.1 * u)
 
 
 def test_basin_area_of_a_cone():

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from replib.analysis.linear_ticket import algorithm_1, best_mask, distances, largest
 from replib.analysis.toy import (
@@ -140,6 +141,24 @@ def test_algorithm_1_keeps_its_mask_in_its_last_steps():
     x, y, theta = drawn(Toy(dimension=30, samples=500))
     assert not np.array_equal(algorithm_1(x, y, theta, 3, 2.0, steps=41, decay=0.3, refresh=20), largest(np.abs(theta), 3))
     np.testing.assert_array_equal(algorithm_1(x, y, theta, 3, 2.0, steps=40, decay=0.3, refresh=20), largest(np.abs(theta), 3))
+
+
+def test_algorithm_1_steps_against_the_gradient_of_the_distance_between_attacked_outputs():
+    """Adam's first step has the size of its rate and the sign of the gradient, so that the mask after it tells the signs."""
+    changed = 0
+    for seed in range(12):
+        x, y, theta = drawn(seed=seed)
+        mask, eps = largest(np.abs(theta), 3), 0.25 * (seed + 1)
+        w = torch.tensor(theta, requires_grad=True)
+        student = w * torch.from_numpy(mask)
+        dense_points = x - eps * np.outer(y, theta / np.linalg.norm(theta))
+        sparse_points = x - eps * np.outer(y, theta * mask / np.linalg.norm(theta * mask))
+        loss = (torch.from_numpy(dense_points @ theta) - torch.from_numpy(sparse_points) @ student).square().mean()
+        (gradient,) = torch.autograd.grad(loss, w)
+        expected = largest(np.abs(theta - 0.2 * gradient.sign().numpy()), 3)
+        np.testing.assert_array_equal(algorithm_1(x, y, theta, 3, eps, steps=3, lr=0.2, decay=0.0, refresh=1), expected)
+        changed += not np.array_equal(expected, mask)
+    assert changed > 5  # of three steps only the first is followed by a new mask
 
 
 # ---- job and exhibit ----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from replib.analysis.distortion import Distortion, summary
+from replib.attacks import distortion
 from replib.attacks.distortion import PIXEL, breaks, least_distortion
 from replib.experiments.jobs import execute
 from replib.experiments.profiles import SMOKE
@@ -65,6 +66,71 @@ def test_a_radius_that_suffices_is_found_to_suffice(case):
     g = torch.Generator().manual_seed(3)
     assert breaks(net, x, y, 1.05 * expected, 40, "linf", g)[expected < 0.3].all()
     assert not breaks(net, x, y, 0.95 * expected, 40, "linf", g).any()
+
+
+@pytest.mark.parametrize(("norm", "order"), [("linf", torch.inf), ("l2", 2)])
+def test_the_attack_takes_the_steps_of_its_definition(case, norm, order):
+    """A linear network has one direction of ascent: iterates are those of a random start that goes that way and is projected."""
+    net, x, y = case
+    seen = []
+    net.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    radii = torch.linspace(0.02, 0.1, len(x))
+    breaks(net, x, y, radii, 5, norm, torch.Generator().manual_seed(4))
+    assert len(seen) == 6  # the start, and what each step leads to
+    start = torch.rand(x.shape, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    ascent = net.w.detach() if norm == "l2" else net.w.detach().sign()
+    ascent = (2 * y - 1)[:, None] * ascent / torch.linalg.vector_norm(ascent, order)
+
+    def projected(delta):
+        return delta.clamp(-1, 1) if norm == "linf" else delta / delta.norm(dim=1, keepdim=True).clamp(min=1)
+
+    delta, inside = start.flatten(1), False
+    for n, images in enumerate(seen):
+        delta = projected(delta if n == 0 else delta + 0.5 * ascent)  # in units of the radius
+        expected = (x.flatten(1) + radii[:, None] * delta).clamp(0, 1)
+        torch.testing.assert_close(images.flatten(1), expected, atol=1e-5, rtol=0)
+        inside |= bool((torch.linalg.vector_norm(delta, order, dim=1) < 0.9).any())
+    assert inside  # where projecting is not scaling to the radius
+
+
+class Once(Linear):
+    """Gives every image to class 1 the `n`-th time that it is asked, and to class 0 at all others."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.n, self.asked = n, 0
+
+    def forward(self, x):
+        wrong, self.asked = self.asked == self.n, self.asked + 1
+        score = 0 * super().forward(x)[:, 0] + (-1 if wrong else 1)
+        return torch.stack([score, -score], 1)
+
+
+@pytest.mark.parametrize(("n", "met"), [(0, True), (1, True), (2, True), (3, True), (4, False)])
+def test_an_image_is_broken_by_any_iterate_from_the_start_to_the_last(case, n, met):
+    _, x, y = case
+    found = breaks(Once(n), x, torch.zeros_like(y), torch.full((len(x),), 0.1), 3, "linf", torch.Generator().manual_seed(4))
+    assert (found == met).all()
+
+
+def test_the_smallest_radius_that_ever_succeeded_counts(case, monkeypatch):
+    """An attack that succeeds at radii between 3 and 5 and from 7 on: first tried are 1, 2 and 4, then 3, 2.5, 2.75 and so on."""
+    net, x, y = case
+    tried = []
+
+    def scripted(model, x, y, radii, *_):
+        tried.append(radii.tolist())
+        return (radii >= 3) & (radii < 5) | (radii >= 7)
+
+    monkeypatch.setattr(distortion, "breaks", scripted)
+    found = least_distortion(net, x[:2], y[:2], torch.Generator(), first=1.0, largest=8.0, tolerance=0.25)
+    assert tried == [[r, r] for r in (1.0, 2.0, 4.0, 3.0, 2.5, 2.75)]
+    assert found.tolist() == [3.0, 3.0]
+    tried.clear()
+    # From 6 on, which fails, only what is above is searched: that 3 suffices is never seen.
+    found = least_distortion(net, x[:2], y[:2], torch.Generator(), first=6.0, largest=12.0, tolerance=1.0)
+    assert tried == [[r, r] for r in (6.0, 12.0, 9.0, 7.5, 6.75)]
+    assert found.tolist() == [7.5, 7.5]
 
 
 def test_images_do_not_depend_on_their_neighbours_in_size_of_batch(case):

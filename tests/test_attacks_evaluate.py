@@ -164,6 +164,18 @@ def test_cw_finds_the_distance_to_the_boundary_of_a_linear_net():
     torch.testing.assert_close(found, closest, rtol=0.05, atol=1e-3)
 
 
+def test_cw_goes_as_far_beyond_the_boundary_as_its_confidence():
+    """The other class leads by 1: with logits w x and its negative the nearest such image is (margin + 1) / |2 w| away."""
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(10, 2, bias=False)).eval().requires_grad_(False)
+    w = torch.tensor([1.0, -1.0]).repeat(5)
+    flat[1].weight.copy_(torch.stack([w, -w]))
+    x = 0.45 + 0.1 * torch.rand(20, 1, 1, 10, generator=torch.Generator().manual_seed(0))
+    y = flat(x).argmax(dim=1)
+    x_adv = perturb(flat, x, y, CW(search_steps=10, c=0.1, iterations=150, confidence=1.0))
+    assert (margin(flat(x_adv), y) <= -1).all()
+    torch.testing.assert_close((x_adv - x).flatten(1).norm(dim=1), (margin(flat(x), y) + 1) / (2 * w).norm(), rtol=0.05, atol=1e-3)
+
+
 def test_cw_gives_failures_back_clean(net, test_set):
     x, y = test_set
     net.eval()
@@ -188,6 +200,71 @@ def test_the_ensemble_only_ever_breaks_more(net, test_set):
     x_adv = perturb(net, x, y, CE_ONLY, torch.Generator().manual_seed(0))
     assert (x_adv - x).abs().max() <= 0.1 + 1e-6
     assert torch.equal(net(x_adv).argmax(dim=1) == y, first.correct)
+
+
+@pytest.fixture
+def five():
+    """A linear net of five classes, and images with the classes that it gives them."""
+    g = torch.Generator().manual_seed(0)
+    made = nn.Sequential(nn.Flatten(), nn.Linear(9, 5)).eval().requires_grad_(False)
+    made[1].weight.copy_(torch.randn(5, 9, generator=g))
+    made[1].bias.copy_(-0.5 * made[1].weight.sum(dim=1))
+    x = 0.3 + 0.4 * torch.rand(24, 1, 3, 3, generator=g)
+    return made, x, made(x).argmax(dim=1)
+
+
+@pytest.mark.parametrize("member", ["apgd-t", "fab-t"])
+def test_a_targeted_member_with_five_classes_finds_the_nearest(five, member):
+    pytest.importorskip("pyautoattack")
+    made, x, y = five
+    found = evaluate(made, x, y, AutoAttack(0.02, suite="custom", members=(member,)))
+    gaps = made(x).gather(1, y[:, None]) - made(x)
+    weights = made[1].weight
+    slopes = torch.stack([(weights[y] - weights[k]).abs().sum(1) for k in range(5)], 1)
+    broken = (gaps < 0.02 * slopes).any(1)  # a linear net: to the other class that is nearest in l-infinity
+    assert 0 < broken.sum() < len(x)
+    assert torch.equal(found.correct, ~broken)
+
+
+@pytest.mark.parametrize("member", ["apgd-t", "fab-t"])
+def test_a_targeted_member_tries_the_least_likely_class_too(five, member):
+    """Of five logits 0, -0.1, -0.2, -0.3 and -1 only the last depends on the image."""
+    pytest.importorskip("pyautoattack")
+    made, x = five[0], torch.full((4, 1, 3, 3), 0.5)
+    made[1].weight.zero_()[4] = 1.0
+    made[1].bias.copy_(torch.tensor([0.0, -0.1, -0.2, -0.3, -5.5]))
+    y = torch.zeros(4, dtype=torch.int64)
+    assert evaluate(made, x, y, AutoAttack(0.1, suite="custom", members=(member,))).accuracy == 100  # 0.9 of the 1 that it takes
+    assert evaluate(made, x, y, AutoAttack(0.15, suite="custom", members=(member,))).accuracy == 0
+
+
+def test_the_ensemble_keeps_to_an_l2_ball(five):
+    pytest.importorskip("pyautoattack")
+    made, x, y = five
+    x_adv = perturb(made, x, y, AutoAttack(0.2, suite="custom", norm="l2", members=("apgd-ce",)), torch.Generator().manual_seed(0))
+    length = (x_adv - x).flatten(1).norm(dim=1)
+    assert length.max() == pytest.approx(0.2, rel=1e-3)
+    assert (x_adv - x).abs().max() > 0.1  # within the ball not all pixels move alike
+
+
+def test_the_ensemble_draws_from_the_generator(five):
+    pytest.importorskip("pyautoattack")
+    made, x, y = five
+    attack = AutoAttack(0.3, suite="custom", members=("square",))
+    first, again, other = (perturb(made, x, y, attack, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("member", ["apgd-ce", "fab"])
+def test_a_member_on_its_own_starts_as_often_as_in_the_standard_suite(five, member):
+    """Once, with 100 iterations: the package has five starts when its members are named."""
+    pytest.importorskip("pyautoattack")
+    made, x, y = five
+    asked = []
+    made.register_forward_pre_hook(lambda *_: asked.append(1))
+    evaluate(made, x, y, AutoAttack(1e-4, suite="custom", members=(member,)))
+    assert 100 <= len(asked) < 250
 
 
 def test_the_ensemble_refuses_too_few_classes():
