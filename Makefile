@@ -23,7 +23,7 @@ $(STAMP): constraints.txt pyproject.toml
 
 install: $(STAMP)  ## make .venv with everything pinned
 
-reproduce: $(STAMP)  ## train the flagship exhibits (seed 0) from scratch, run all notebooks, build the book, compare (20 to 25 minutes on 2 cores)
+reproduce: $(STAMP)  ## train the flagship exhibits (seed 0) from scratch, run all notebooks, build the book, compare (10 to 25 minutes on 2 cores)
 	@echo "== 1/4 training the flagship exhibits, seed 0"
 	$(BIN)/replib run $(FLAGSHIPS) -p laptop --seeds 0 -j $(WORKERS)
 	@echo "== 2/4 executing the notebooks"

@@ -83,6 +83,7 @@ def _render(id: str, profile: str, root: Path) -> Path | str:
         return f"{source} has no parameter called profile; papermill would ignore it silently. Add it to the parameters cell."
     where = f"{id} did not run to its end in the profile {profile!r}; what it had done is in {partial}"
     given = {"kernel_name": "python3", "progress_bar": False, "execution_timeout": TIMEOUT_SECONDS, "cwd": str(root)}
+    given["extra_arguments"] = ["--log-level=ERROR"]  # each kernel would warn of its unencrypted connection, which stays on this machine
     said = ""
     try:
         execute_notebook(str(source), str(partial), {"profile": profile}, **given)

@@ -47,6 +47,13 @@ def test_the_others_are_rendered_with_the_profile_that_was_asked_for(said):
     assert output.text == f"smoke {root} {root / 'judged.json'}\n"
 
 
+def test_kernels_say_nothing_of_their_own(said, capfd):
+    """Sixty warnings would hide the progress bar."""
+    _, root = said
+    render_all(["paper/good"], "smoke", root, judged=root / "judged.json")
+    assert "WARNING" not in capfd.readouterr().err
+
+
 def test_an_error_with_a_remedy_is_told_with_no_other_remedy_behind_it(said):
     text, _ = said
     told = text[text.index("paper/wanting") : text.index("paper/broken")]
