@@ -119,6 +119,12 @@ def test_parts_of_a_variant_that_only_describe_a_row_do_not_split_a_table():
     assert [(name, len(part)) for name, part in parts] == [("", 3), ("retraining: none", 1)]
 
 
+def test_printed_numbers_of_several_tables_are_those_of_the_rows_that_are_there():
+    found = facts.printed(results("sparsity_winning_twice/figure_1", "laptop"), "table_1", "table_a9", "table_a13")
+    assert set(found.setting) == {"Baseline", "Flying Bird+"}
+    assert set(found.sparsity_percent) == {0, 40, 60, 80, 90}
+
+
 def test_the_first_line_of_a_page_names_the_attack_that_its_accuracies_are_under():
     assert "; evaluated under PGD-10)" in facts.header(results("double_win_lottery_tickets/table_a2", "laptop"))
     assert "; evaluated under AutoAttack, CW, PGD-20)" in facts.header(results("sparsity_winning_twice/table_a8", "laptop"))

@@ -47,10 +47,10 @@ def attacked(r: Results) -> str:
 
 
 def printed(r: Results, *tables: str) -> pd.DataFrame:
-    """The papers' numbers in `tables` ("table_1", ...) for the data set and architecture of `r`; the first table with a row has it."""
+    """The papers' numbers in `tables` ("table_1", ...) for what `r` has rows of; the first table with a row has it."""
     paper = r.exhibit.id.partition("/")[0]
     rows = pd.concat([reported(f"{paper}/{name}") for name in tables], ignore_index=True)
-    same = rows[rows.dataset.isin(r.frame.dataset.unique()) & rows.architecture.isin(r.frame.architecture.unique())]
+    same = rows.merge(r.frame[["dataset", "architecture", "setting", "sparsity_percent"]].drop_duplicates())
     return same.drop_duplicates(["sparsity_percent", "setting", "metric"])
 
 
