@@ -50,7 +50,7 @@ def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str,
 
 
 def role_rows(p: Profile) -> list[dict[str, Any]]:
-    """One row for each data set of the papers that the profile maps: pool, sizes, ε, augmentation, steps, epochs, batch, net."""
+    """One row for each data set of the papers that the profile maps: stand-in, sizes, ε, augmentation, steps, epochs, batch, net."""
     rows = []
     shared = [(place, r, "") for place, r in (*p.recipes.items(), *p.transfer.recipes.items())]
     for (dataset, architecture), r, whose in (*shared, *((place, r, " (fourth paper)") for place, r in p.foresight.recipes.items())):

@@ -1,4 +1,5 @@
-"""The papers' sources of masks in one arena: one network, one recipe, one final density, and each mask's shuffled twin.
+"""The papers' sources of masks in one arena: one network, one recipe, one final density, and shuffled twins of
+all masks that are not random.
 
 The density is the one at which Flying Bird+ of 80 % ends, seed by seed, so that the method that changes its own density decides it. A twin
 keeps how many weights a mask leaves to each layer and shuffles where they are: what a method is ahead of its twin by is its pattern; of the
