@@ -15,7 +15,7 @@ from replib.data import Data
 from replib.experiments.cost import human
 from replib.experiments.registry import Results, reported
 from replib.experiments.runner import closure
-from replib.plots.tables import number
+from replib.plots.tables import boxed, number
 from replib.root import project_root
 from replib.spec import Task, walk
 
@@ -105,7 +105,7 @@ def cost(r: Results) -> str:
 def table(frame: pd.DataFrame, decimals: int = 2) -> HTML:
     """A frame as an HTML table that scrolls when the page is narrow; numbers rounded, missing ones blank."""
     text = frame.to_html(index=False, border=0, na_rep="", float_format=lambda v: number(v, decimals), classes="replib")
-    return HTML(f"<div class='replib-table' style='overflow-x:auto'>{text}</div>")
+    return HTML(boxed(text, frame))
 
 
 def spread(frame: pd.DataFrame, by: list[str], value: str = "value") -> pd.DataFrame:

@@ -52,6 +52,15 @@ def number(value: float, decimals: int = 1, sign: str = "") -> str:
     return "" if pd.isna(value) else f"{round(value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
 
 
+def boxed(text: str, frame: pd.DataFrame, kind: str = "") -> str:
+    """The HTML of a frame in a box of its own, in which it scrolls when the page is narrow.
+
+    A table of many columns reaches into the margin, and the theme hides the list of sections while it is on the screen.
+    """
+    reach = "full-width" if len(frame.columns) > 8 else ""
+    return f"<div class='{' '.join(filter(None, ('replib-table', kind, reach)))}' style='overflow-x:auto'>{text}</div>"
+
+
 def row_columns(frame: pd.DataFrame) -> list[str]:
     """What tells the rows of a table apart: sparsity and setting, before them data set, network and variant where these differ."""
     return [c for c in PLACE if c in frame and frame[c].nunique() > 1] + ROW
@@ -125,7 +134,7 @@ def _by_setting(parts: list[tuple[str, pd.DataFrame]], decimals: int = 1) -> HTM
     for name, grid in parts:
         title = f"<p><strong>{name}</strong></p>" if name else ""
         text = grid.to_html(index=False, escape=False, border=0, na_rep="", float_format=lambda v: number(v, decimals))
-        found.append(f"{title}<div class='replib-table by-setting'>{text}</div>")
+        found.append(f"{title}{boxed(text, grid, 'by-setting')}")
     return HTML("".join(found))
 
 
@@ -198,7 +207,7 @@ def html(table: pd.DataFrame, decimals: int = 1, kind: str = "") -> HTML:
     `kind` "by-setting" keeps the first two columns, sparsity and setting, in view.
     """
     body = table.to_html(index=False, border=0, float_format=lambda v: number(v, decimals), na_rep="", escape=True)
-    return HTML(f"<div class='replib-table {kind}'>{body}</div>")
+    return HTML(boxed(body, table, kind))
 
 
 def paired(controls: pd.DataFrame, full: pd.DataFrame, metrics: tuple[str, ...] = COMPARED) -> HTML:
