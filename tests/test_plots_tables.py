@@ -129,3 +129,17 @@ def test_the_first_line_of_a_page_names_the_attack_that_its_accuracies_are_under
     assert "; evaluated under PGD-10)" in facts.header(results("double_win_lottery_tickets/table_a2", "laptop"))
     assert "; evaluated under AutoAttack, CW, PGD-20)" in facts.header(results("sparsity_winning_twice/table_a8", "laptop"))
     assert "evaluated" not in facts.header(results("achieving_robustness_via_sparsity/figure_2", "laptop"))
+
+
+def test_rows_that_vary_in_two_things_stay_in_one_table_and_say_which():
+    rows = [
+        {"sparsity_percent": 0, "setting": "Baseline", "variant": "", "metric": RA, "value": 50.0, "seed": 0},
+        {"sparsity_percent": 0, "setting": "Baseline", "variant": "stopping=Stop-C", "metric": RA, "value": 51.0, "seed": 0},
+        {"sparsity_percent": 80, "setting": "IWI", "variant": "column=1", "metric": RA, "value": 52.0, "seed": 0},
+        {"sparsity_percent": 80, "setting": "IWI", "variant": "column=2", "metric": RA, "value": 53.0, "seed": 0},
+    ]
+    table = tables.beside(pd.DataFrame(rows), pd.DataFrame(), (RA,))
+    assert [name for name, _ in tables.blocks(table)] == [""]
+    html = tables.wide(table, (RA,)).data
+    assert html.count("<table") == 1
+    assert all(text in html for text in ("stopping: Stop-C", "column: 1", "column: 2", ">variant<", "50.0", "51.0", "52.0", "53.0"))

@@ -46,13 +46,14 @@ def pareto(r: Results) -> tuple[Any, ...]:
 def costs(r: Results) -> tuple[Any, ...]:
     """Operations of every row as a share of the dense one's, by both accountings, and the data."""
     printed = reported(r.exhibit.id)
-    return tables.costs_html(r, printed), save(r, table=tables.costs(r.frame, printed), name="costs")
+    table = tables.costs(r.frame, printed)
+    return tables.costs_html(table), save(r, table=table, name="costs")
 
 
 def training_costs(r: Results) -> tuple[Any, ...]:
     """Training operations of every row, searches included, as a share of the dense one's of the same place, and the data."""
     table = tables.training_costs(r.frame)
-    return tables.html(table), save(r, table=table, name="costs")
+    return tables.costs_html(table), save(r, table=table, name="costs")
 
 
 def against_cost(r: Results) -> tuple[Any, ...]:

@@ -102,11 +102,12 @@ def told_apart(variant: str) -> str:
 def blocks(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The parts that a long table is shown in: one a data set, network and attack, each with its name; one without a name if that is all.
 
-    Where the rows are the variants of one setting, as in the ablations, these are no parts of their own.
+    Where the rows are the variants of one setting, as in the ablations, or differ in more than one thing, these are no parts of their own.
     """
     one = table.setting.nunique() == 1
     if "variant" in table and not one:  # how a row came about makes no part of its own
         table = table.assign(variant=table.variant.map(told_apart))
+        one = len({variant_words(v)[0] for v in table.variant} - {""}) > 1
     by = [c for c in row_columns(table) if c not in ROW and not (c == "variant" and one)]
     if not by:
         return [("", table)]
@@ -122,8 +123,12 @@ def _shown(grid: pd.DataFrame) -> pd.DataFrame:
     grid = grid.reset_index()
     grid.columns.name = None
     if "variant" in grid:
-        name = variant_words(grid.variant.iloc[0])[0]
-        grid = grid.assign(variant=grid.variant.map(lambda v: variant_words(v)[1])).rename(columns={"variant": name})
+        words = grid.variant.map(variant_words)
+        names = set(words.str[0]) - {""}
+        if len(names) == 1:
+            grid = grid.assign(variant=words.str[1]).rename(columns={"variant": names.pop()})
+        else:
+            grid.insert(2, "variant", grid.pop("variant").map(lambda v: ": ".join(filter(None, variant_words(v)))))
     grid["setting"] = grid.setting.replace(NAMES)
     return grid.assign(sparsity_percent=grid.sparsity_percent.map("{:g} %".format)).rename(columns={"sparsity_percent": "sparsity"})
 
@@ -226,9 +231,8 @@ def paired(controls: pd.DataFrame, full: pd.DataFrame, metrics: tuple[str, ...] 
     return html(pd.DataFrame(lines))
 
 
-def costs_html(result: object, printed: pd.DataFrame) -> HTML:
-    """`costs` of an exhibit as a table of the site."""
-    table = costs(result.frame, printed)
+def costs_html(table: pd.DataFrame) -> HTML:
+    """`costs` or `training_costs` of an exhibit as tables of the site, one a data set and network."""
     return _by_setting([(name, _shown(part.set_index(row_columns(part)))) for name, part in blocks(table)])
 
 
