@@ -143,3 +143,12 @@ def test_rows_that_vary_in_two_things_stay_in_one_table_and_say_which():
     html = tables.wide(table, (RA,)).data
     assert html.count("<table") == 1
     assert all(text in html for text in ("stopping: Stop-C", "column: 1", "column: 2", ">variant<", "50.0", "51.0", "52.0", "53.0"))
+
+
+def test_headers_are_words_and_a_variant_says_all_that_it_is():
+    frame = pd.DataFrame(
+        {"pre_training": ["AT"], "sparsity_percent": [59.04], "metric": ["robust_accuracy_gain_max"], "variant": ["b_c=2; a=1"]}
+    )
+    shown = tables.in_words(frame)
+    assert shown.columns.tolist() == ["pre training", "sparsity", "metric", "variant"]
+    assert shown.iloc[0].tolist() == ["AT", "59.04 %", "robust accuracy gain max", "a: 1; b c: 2"]

@@ -15,7 +15,7 @@ from replib.data import Data
 from replib.experiments.cost import human
 from replib.experiments.registry import Results, reported
 from replib.experiments.runner import closure
-from replib.plots.tables import boxed, number
+from replib.plots.tables import html, number
 from replib.root import project_root
 from replib.spec import Task, walk
 
@@ -103,9 +103,8 @@ def cost(r: Results) -> str:
 
 
 def table(frame: pd.DataFrame, decimals: int = 2) -> HTML:
-    """A frame as an HTML table that scrolls when the page is narrow; numbers rounded, missing ones blank."""
-    text = frame.to_html(index=False, border=0, na_rep="", float_format=lambda v: number(v, decimals), classes="replib")
-    return HTML(boxed(text, frame))
+    """A frame as a table of the site with two decimals unless said otherwise."""
+    return html(frame, decimals)
 
 
 def spread(frame: pd.DataFrame, by: list[str], value: str = "value") -> pd.DataFrame:
@@ -127,10 +126,9 @@ def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
     cells = stats.assign(cell=stats.apply(cell, axis=1))
     order = pd.MultiIndex.from_frame(cells[rows].drop_duplicates()) if len(rows) > 1 else cells[rows[0]].drop_duplicates()
     grid = cells.pivot(index=rows, columns="metric", values="cell").reindex(order)[list(dict.fromkeys(stats.metric))]
-    grid.columns = [name.replace("_", " ") for name in grid.columns]
     shown = grid.fillna("").reset_index()
     if "sparsity_percent" in shown:
-        shown.insert(0, "sparsity", shown.pop("sparsity_percent").map("{:g} %".format))
+        shown.insert(0, "sparsity_percent", shown.pop("sparsity_percent"))
     return table(shown)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 from IPython.display import HTML
 
@@ -23,6 +26,7 @@ SHORT = {
     "adversarial_accuracy": "adversarial accuracy",
     "distortion_bound": "distortion bound",
     "distortion_censored_share": "never broken (share)",
+    "sparsity_percent": "sparsity",
     "robust_accuracy_best": "RA best",
     "robust_accuracy_final": "RA final",
     "robust_accuracy_diff": "RA drop",
@@ -52,6 +56,22 @@ def number(value: float, decimals: int = 1, sign: str = "") -> str:
     return "" if pd.isna(value) else f"{round(value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
 
 
+def word(name: object) -> str:
+    """The name of a field or metric as people write it."""
+    return SHORT.get(str(name), str(name).replace("_", " "))
+
+
+def in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with headers and names as people write them. Files of data keep the names of the fields."""
+    shown: dict[str, Callable[[Any], str]] = {
+        "sparsity_percent": "{:g} %".format,
+        "metric": word,
+        "variant": lambda variant: ": ".join(filter(None, variant_words(variant))),
+    }
+    told = frame.assign(**{name: frame[name].map(f, na_action="ignore") for name, f in shown.items() if name in frame})
+    return told.rename_axis(columns=None).rename(columns=word)
+
+
 def boxed(text: str, frame: pd.DataFrame, kind: str = "") -> str:
     """The HTML of a frame in a box of its own, in which it scrolls when the page is narrow.
 
@@ -67,9 +87,9 @@ def row_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def variant_words(variant: str) -> tuple[str, str]:
-    """Name and value of a variant for people: "attack=CW-Attack" is ("attack", "CW-Attack")."""
-    name, _, value = variant.partition("=")
-    return name.replace("_", " "), value
+    """Name and value of a variant for people: "attack=CW-Attack" is ("attack", "CW-Attack"); what else it says stands with the value."""
+    (name, value), *rest = parse_variant(variant) or [("", "")]
+    return name.replace("_", " "), "; ".join([value, *(f"{more.replace('_', ' ')}: {is_}" for more, is_ in rest)])
 
 
 def _ordered(ours: pd.MultiIndex, theirs: pd.MultiIndex) -> pd.MultiIndex:
@@ -159,7 +179,7 @@ def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int
         cells = part.assign(cell=part.apply(cell, axis=1))
         order = pd.MultiIndex.from_frame(cells[rows].drop_duplicates())
         grid = cells.pivot(index=rows, columns="metric", values="cell").reindex(order).fillna("")
-        return _shown(grid[[m for m in metrics if m in grid]].rename(columns=SHORT))
+        return _shown(grid[[m for m in metrics if m in grid]].rename(columns=word))
 
     return _by_setting([(name, laid_out(part)) for name, part in blocks(table)])
 
@@ -211,7 +231,7 @@ def html(table: pd.DataFrame, decimals: int = 1, kind: str = "") -> HTML:
 
     `kind` "by-setting" keeps the first two columns, sparsity and setting, in view.
     """
-    body = table.to_html(index=False, border=0, float_format=lambda v: number(v, decimals), na_rep="", escape=True)
+    body = in_words(table).to_html(index=False, border=0, float_format=lambda v: number(v, decimals), na_rep="", escape=True)
     return HTML(boxed(body, table, kind))
 
 
