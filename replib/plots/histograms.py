@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MultipleLocator
 
 from replib.experiments.achieving_robustness_via_sparsity import figures
 from replib.experiments.registry import Results
@@ -35,9 +35,9 @@ def histograms(panels: Sequence[tuple[str, Panel]]) -> Figure:
                 ax.stairs(counts, edges, fill=True, color=style.colour, alpha=0.35)
             ax.stairs(counts, edges, color=style.colour, linewidth=1.4, linestyle="-" if n == 0 else "--", label=style.label)
         ax.set_yscale("log")
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter("{x:g}")
-        ax.xaxis.set_major_locator(MaxNLocator(4))
+        ax.yaxis.set_major_formatter(LogFormatter())
+        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+        ax.xaxis.set_major_locator(MultipleLocator(0.01))
         ax.set_title(title, fontsize=10)
         below = -0.3 if ax in axes[-1] else -0.05  # of the axis label where there is one
         ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, below), ncols=2)
