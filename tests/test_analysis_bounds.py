@@ -157,3 +157,22 @@ def test_a_network_of_which_nothing_is_left_has_no_logarithms(tmp_path):
 def test_only_perceptrons_are_accepted():
     with pytest.raises(SpecError, match="multi-layer perceptrons"):
         NormBound(SMOKE.recipe("CIFAR-10", "ResNet-18").pgd_at())
+
+
+def test_points_of_the_surface_are_spent_on_other_classes_only():
+    """Three classes, the first predicted, and steep pieces just inside the surface towards each of the two others: two points on it meet
+    both, whichever class is predicted."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3)).requires_grad_(False)
+    edge = 0.9999 * 2**-0.5
+    net[1].weight.copy_(torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [1.0, -1.0]]))
+    net[1].bias.copy_(torch.tensor([10.0, 10.0, -2 * edge, -2 * edge]))
+    for predicted in range(3):
+        a, b = (k for k in range(3) if k != predicted)
+        last = torch.zeros(3, 4)
+        last[a, 0] = last[b, 1] = 1.0
+        last[a, 2] = last[b, 3] = 5.0
+        net[3].weight.copy_(last)
+        net[3].bias.copy_(torch.nn.functional.one_hot(torch.tensor(predicted), 3).float() * 100)
+        found, constants = measured(net.eval(), torch.zeros(1, 1, 1, 2), 1.0, "l2", 4, torch.Generator().manual_seed(0))
+        assert found.tolist() == [predicted]
+        assert constants[0, [a, b]].tolist() == pytest.approx([6 * 2**0.5] * 2, rel=1e-5)

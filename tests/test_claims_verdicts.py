@@ -500,3 +500,26 @@ def test_masks_of_a_collapsed_run_are_not_judged() -> None:
     found = verdict("swt_masks_sgd_pgd_similar", frame)
     assert found["outcome"] == "not testable here"
     assert "collapsed" in found["sentence"]
+
+
+def test_a_place_where_the_perceptrons_have_learned_nothing_has_no_say_in_theorem_2() -> None:
+    paper = "achieving_robustness_via_sparsity"
+
+    def frame(trend: float, *learned: float) -> pd.DataFrame:
+        rows = [
+            (paper, "theorem_2", place, "MLP", 0.0, "Baseline", f"norm=l2; weight_decay={n}", metric, seed, value)
+            for place, clean in zip(("CIFAR-10", "CIFAR-100", "Tiny-ImageNet"), learned, strict=True)
+            for seed in range(5)
+            for n in range(5)
+            for metric, value in (
+                ("log_norm_product", n + 0.01 * seed), ("clean_accuracy", clean),
+                ("adversarial_accuracy", clean / 2 + n * (trend if clean > 20 else 1)),
+            )
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    claim = "iwi_sparser_is_more_robust"
+    assert verdict(claim, frame(-1, 60, 60, 60))["outcome"] == "supported"
+    assert verdict(claim, frame(-1, 60, 2, 60))["outcome"] == "inconclusive"  # partial
+    assert verdict(claim, frame(1, 60, 2, 60))["outcome"] == "contradicted"
+    assert verdict(claim, frame(-1, 2, 2, 2))["outcome"] == "not testable here"

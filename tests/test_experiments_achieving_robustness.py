@@ -19,6 +19,7 @@ from replib.spec import task
 from replib.store import Store
 from replib.store.context import Context
 from replib.training.networks import fresh, initial, ticket_masks, trained
+from replib.training.schedule import rate
 from replib.training.spec import Compose, Plateau, Slimming, Steps
 
 ID = runs.PAPER
@@ -32,7 +33,8 @@ def labels(rows, extra=()):
 @pytest.mark.parametrize(
     ("number", "rows", "absent"),
     [
-        (1, lambda p: [r for r in tables.table_1(p) if "retraining=none" not in r.variant], 0),
+        # ours: the dense network trained again, at each of the five places
+        (1, lambda p: [r for r in tables.table_1(p) if "retraining=none" not in r.variant], 5),
         (3, lambda p: [r for where in tables.TICKETS for r in tables.tickets(p, where)], 0),
         # two of ResNet-18 at 95 % stand in a garbled part of our text; one has no printed numbers; four are bases under the other rule
         (4, tables.table_4, 7),
@@ -48,7 +50,7 @@ def test_every_printed_row_is_there_and_no_other(number, rows, absent):
 
 
 def test_table_2_has_a_twin_for_every_pruned_network():
-    once = [r for r in tables.table_1(LAPTOP) if r.setting != "Baseline" and "retraining" not in r.variant]
+    once = [r for r in tables.table_1(LAPTOP) if r.setting in runs.METHODS and "retraining" not in r.variant]
     twins = tables.table_2(LAPTOP)
     assert [r.setting for r in twins] == [f"{r.setting}-rand" for r in once]
     for a, b in zip(once, twins, strict=True):
@@ -66,12 +68,39 @@ def test_the_papers_own_setting():
     assert runs.pruned(PAPER, CIFAR10, "NS", 0.6, "Stop-E").init.run == runs.slimmed(PAPER, CIFAR10, "Stop-E")
     assert runs.recipe(PAPER, TINY).lr == pytest.approx(0.01)
     assert runs.recipe(PAPER, CIFAR10).test_attack().steps == 100
-    assert runs.base(PAPER, TINY, "Stop-C").schedule == Plateau(10 / 240)
+    stalling = runs.base(PAPER, TINY, "Stop-C")
+    assert (stalling.epochs, stalling.schedule.patience_fraction * stalling.epochs) == (720, pytest.approx(10))
     small, costs = runs.winning(PAPER, CIFAR10, 0.8, epochs=120)
     assert (small.epochs, len(costs), {c.epochs for c in costs.values()}) == (120, 4, {1})
     assert runs.inherited(PAPER, CIFAR10, 0.8, "Stop-E")[0].epochs == 45
     pruned = runs.pruned(PAPER, CIFAR10, "GUP", 0.9, "Stop-E")
     assert (pruned.ticket.scope, pruned.ticket.density, pruned.init.run) == ("conv", 0.1, base)
+
+
+def test_a_run_under_stop_c_waits_a_share_of_a_full_run_and_may_take_three():
+    for run_ in (runs.base(LAPTOP, TINY, "Stop-C"), runs.again(LAPTOP, TINY, "Stop-C"), runs.inherited(LAPTOP, TINY, 0.8, "Stop-C")[0]):
+        full = runs.base(LAPTOP, TINY, "Stop-E").epochs
+        assert isinstance(run_.schedule, Plateau)
+        assert run_.epochs == 3 * full
+        assert run_.schedule.patience_fraction * run_.epochs == pytest.approx(full / 8)
+
+
+def test_the_dense_network_trained_again_differs_from_the_base_in_its_start_alone():
+    base, more = runs.base(LAPTOP, CIFAR10), runs.again(LAPTOP, CIFAR10, "Stop-E")
+    assert more.init.run == base
+    assert replace(more, init=base.init, name=base.name) == base
+
+
+def test_few_shot_pruning_takes_one_round_as_long_as_all_others_at_their_learning_rate():
+    many, few = (runs.rounds(runs.recipe(LAPTOP, CIFAR10), 0.8, few_shot=f) for f in (False, True))
+    assert len(many) == 4
+    assert [r.epochs for r in few] == [sum(r.epochs for r in many)]
+    assert rates(few[0]) == [r for round_ in many for r in rates(round_)]
+
+
+def rates(run_):
+    """The learning rate of each epoch, over that of the first."""
+    return [rate(run_.schedule, step=10 * e, steps_per_epoch=10, epochs=run_.epochs, plateau={}) for e in range(run_.epochs)]
 
 
 def test_what_a_notebook_changes_is_not_changed_again():
@@ -80,8 +109,6 @@ def test_what_a_notebook_changes_is_not_changed_again():
 
 
 def test_learning_rates_drop_at_epochs_80_and_160_of_240():
-    from replib.training.schedule import rate
-
     drops = [rate(Steps((1 / 3, 2 / 3)), step=e * 352, steps_per_epoch=352, epochs=240, plateau={}) for e in (79, 80, 159, 160)]
     assert drops == pytest.approx([1, 0.1, 0.1, 0.01])
 
@@ -119,6 +146,19 @@ def test_algorithm_1_removes_equal_shares_of_the_original_weights_and_resets(sto
         for name, p in start.named_parameters():
             expected = dict(template.named_parameters())[name]
             assert torch.equal(p, expected * mask[name] if name in mask else expected)
+
+
+def test_without_resets_each_round_goes_on_from_the_one_before_and_the_ticket_from_the_start(store):
+    small, costs = runs.winning(SMOKE, CIFAR10, 0.8, reset=False)
+    searched = list(costs.values())
+    assert [getattr(s.init, "run", None) for s in searched] == [None, *searched[:-1]]
+    assert small.init == runs.winning(SMOKE, CIFAR10, 0.8)[0].init
+    make(store, small)
+    split = load(small.data)
+    before = dict(trained(Context(store, task(searched[0], 0)), task(searched[0], 0), "final", split).named_parameters())
+    start = dict(trained(Context(store, task(searched[1], 0)), task(searched[1], 0), "initial", split).named_parameters())
+    for name, m in masks_of(store, searched[1].ticket, fresh(small, split, 0)).items():
+        assert torch.equal(start[name], before[name] * m)
 
 
 def test_algorithm_2_starts_from_the_ticket_inside_and_from_the_initial_weights_outside(store):

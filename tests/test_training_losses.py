@@ -125,6 +125,20 @@ def test_free_training_moves_the_perturbation_along_the_sign_of_its_gradient_and
     assert torch.allclose(last, m(x[:5] + expected[:5]))
 
 
+def test_free_training_moves_black_and_white_pixels_too():
+    m, memory, eps, x = net(), {}, 0.1, X.round()  # all pixels are 0 or 1
+    minimise, expected = objective(FreeAT(eps, 3), {}, memory), torch.zeros_like(x)
+    for _ in range(3):
+        value, _ = minimise(m, x, Y, g())
+        seen = (x + expected).clamp(0, 1).requires_grad_()
+        (gradient,) = torch.autograd.grad(ce(m(seen), Y), seen)
+        m.zero_grad()
+        value.backward()
+        expected = (expected + eps * gradient.sign()).clamp(-eps, eps)
+        assert torch.allclose(memory["perturbation"], expected)
+    assert (memory["perturbation"] != 0).all()
+
+
 def test_free_training_counts_its_replays():
     assert replays(FreeAT(0.1, 4)) == replays(Slimming(FreeAT(0.1, 4))) == 4
     assert replays(CrossEntropy()) == 1

@@ -57,8 +57,8 @@ def measured(net: nn.Module, x: Tensor, radius: float, norm: Norm, samples: int,
     """Predicted classes (B,) and the largest dual norm of the gradient of g_y - g_k met at `samples` points of the ball around each image,
     (B, K) with zeros where k is the predicted class: from below, what :func:`pair_bounds` bounds from above.
 
-    Half of the points are drawn inside the ball, half on its surface in the direction of another class. The gradient of a ReLU network is
-    piecewise constant, so that ascending its norm is no option.
+    Half of the points are drawn inside the ball, half on its surface in the direction of another class, each in turn. The gradient of a
+    ReLU network is piecewise constant, so that ascending its norm is no option.
     """
     with attacking(net, "eval"):
         with torch.no_grad():
@@ -69,8 +69,9 @@ def measured(net: nn.Module, x: Tensor, radius: float, norm: Norm, samples: int,
             at = (x + radius * _in_ball(x, norm, generator)) if n else x
             gradients = _difference_gradients(net, at, predicted, classes)
             if n % 2:
-                k = n // 2 % classes
-                towards = gradients[:, k].sign() if norm == "linf" else _unit(gradients[:, k])
+                other = (predicted + 1 + n // 2 % (classes - 1)) % classes
+                chosen = gradients[torch.arange(len(x)), other]
+                towards = chosen.sign() if norm == "linf" else _unit(chosen)
                 gradients = _difference_gradients(net, x - radius * towards, predicted, classes)
             norms = torch.stack([dual(gradients[:, k].double(), norm) for k in range(classes)], 1)
             largest = torch.maximum(largest, norms)
@@ -107,6 +108,7 @@ class NormBound(Job):
     """
 
     kind: ClassVar[str] = "norm_bound"
+    version: ClassVar[int] = 2  # surface points towards other classes only; images without any gradient are counted, not averaged
 
     run: Train | Pinned
     norm: Norm = "linf"
@@ -130,7 +132,8 @@ class NormBound(Job):
 
 
 def run_norm_bound(job: NormBound, context: Context) -> Output:
-    """Factors of the bound and, averaged over images and other classes, log10 of bound and of measured constant; over correctly classified
+    """Factors of the bound and, averaged over images and other classes, log10 of bound and of measured constant (of those above zero, the
+    share of the others beside it: around such an image no point was met at which the network depends on it); over correctly classified
     images the radius that the bound certifies and the one at which an attack succeeds, both at most the largest that is tried; the number
     of pairs in which the bound fails. None where there is nothing to average, or nothing left of a layer.
     """
@@ -162,7 +165,8 @@ def run_norm_bound(job: NormBound, context: Context) -> Output:
             "factors": factors(weights, job.norm),
             "log10_norm_product": _log10(scale * math.prod(factors(weights, job.norm))),
             "log10_bound": _mean(bounds[finite].log10()),
-            "log10_measured": _mean(constants[finite].clamp(min=1e-30).log10()),
+            "log10_measured": _mean(constants[finite & (constants > 0)].log10()),
+            "flat_share": _mean((constants[finite] == 0).double()),
             "violations": int(broken.sum()),
             "certified_radius": _mean(certified[right] / PIXEL),
             "attacked_radius": _mean(attacked[right] / PIXEL),

@@ -256,10 +256,7 @@ class Table:
 
     def same_row(self, cell: Cell, metric: str) -> np.ndarray:
         """(replicates,) values of another metric in the row of `cell`."""
-        other = cell._replace(metric=metric)
-        if other not in self.sample.values:
-            raise MissingResult(f"{other.words()} is missing in {cell.exhibit}; run that exhibit with all its measures.")
-        return self.at(other)
+        return self.at(self._there(cell._replace(metric=metric)))
 
     def spread(self, cell: Cell) -> float:
         """Standard deviation over seeds of a cell; 0 for printed numbers and single seeds."""
@@ -267,7 +264,12 @@ class Table:
 
     def original(self, cell: Cell) -> float:
         """Mean of a cell over all its seeds, the same in every replicate: for preconditions, which are judged once."""
-        return float(np.nanmean(self.sample.values[cell]))
+        return float(np.nanmean(self.sample.values[self._there(cell)]))
+
+    def _there(self, cell: Cell) -> Cell:
+        if cell not in self.sample.values:
+            raise MissingResult(f"{cell.words()} is missing in {cell.exhibit}; run that exhibit with all its measures.")
+        return cell
 
     def has(self, metric: str, **where: Any) -> bool:
         """Whether :meth:`find` finds a cell."""

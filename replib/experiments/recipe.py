@@ -33,6 +33,8 @@ class Recipe:
     search_tau: float = 0.1
     search_relative: bool = False
     free_replays: int = 8
+    iterations: int = 70_400
+    """Of a full run in the paper: what Flying Bird's interval of 2,000 iterations is a share of."""
 
     def attack(self, **changes: object) -> PGD:
         """The training attack."""

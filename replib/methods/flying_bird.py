@@ -52,6 +52,9 @@ class FlyingBird(Method):
 
     Departs: the released code grows at random positions by default (`growth` "random"; the paper and this default take the gradient),
     every 900 iterations, from the middle of the run on every 1,200 (`interval` 900/70400, `later_interval` 1200/70400).
+
+    Departs: the paper's grown connections were "not activated in the last sparse topology" and start at zero. Here, as in the released
+    code, a weight that this update has pruned may be grown at once; then it keeps its value.
     """
 
     interval: float = 2000 / 70400

@@ -7,16 +7,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from replib.claims.table import parse_variant
-from replib.experiments.places import CIFAR10
 
 ALT = (
     "Line plots over sparsity for two norms: above, the product of layer norms, the bound and the measured Lipschitz constant on a "
     "logarithmic axis; below, the certified and the attacked radius."
 )
 CAPTION = (
-    "For perceptrons pruned by magnitude, means over seeds and images, points are seeds. Above: the bound of Theorem 2 on the local "
-    "Lipschitz constant of score differences, the part of it that the layer norms make, and the largest constant that was met. Below: the "
-    "radius that the bound certifies and the one at which an attack succeeds."
+    "For perceptrons pruned by magnitude and trained again (at 0 % only trained again), means over seeds and images, points are seeds. "
+    "Above: the bound of Theorem 2 on the local Lipschitz constant of score differences, the part of it that the layer norms make, and the "
+    "largest constant that was met. Below: the radius that the bound certifies and the one at which an attack succeeds."
 )
 UPPER = {
     "log_bound": ("bound", "#d55e00", "s", "-"),
@@ -39,7 +38,7 @@ NORMS_CAPTION = (
 def theorem(frame: pd.DataFrame) -> Figure:
     """Columns are norms; logarithms above, radii in units of 1/255 below, both on logarithmic axes."""
     figure, axes = plt.subplots(2, len(NORMS), figsize=(9.4, 5.8), sharex=True, layout="constrained")
-    ladder = frame[(frame.dataset == CIFAR10[0]) & frame.variant.map(lambda v: dict(parse_variant(v)).get("weight_decay", "1") == "1")]
+    ladder = frame[frame.setting == "GUP"]
     for column, (norm, name) in zip(axes.T, NORMS.items(), strict=True):
         mine = ladder[ladder.variant.map(lambda v: dict(parse_variant(v))["norm"]) == norm]
         for ax, drawn in zip(column, (UPPER, LOWER), strict=True):
@@ -78,7 +77,7 @@ def by_row(frame: pd.DataFrame) -> pd.DataFrame:
     """One line a network, norm and seed, its metrics as columns, its norm and (of dense networks) weight decay beside them."""
     words = frame.variant.map(lambda v: dict(parse_variant(v)))
     told = frame.assign(norm=words.map(lambda w: w["norm"]), weight_decay=words.map(lambda w: float(w.get("weight_decay", 1))))
-    keys = ["dataset", "sparsity_percent", "norm", "weight_decay", "seed"]
+    keys = ["dataset", "setting", "sparsity_percent", "norm", "weight_decay", "seed"]
     return told.pivot_table(index=keys, columns="metric", values="value", sort=False, dropna=False).dropna(how="all").reset_index()
 
 
@@ -86,11 +85,13 @@ def numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """One line a network and norm: means over seeds of everything that was computed."""
     rows = by_row(frame)
     names = {
-        "adversarial_accuracy": "adversarial accuracy, %", "log_norm_product": "log of norm product", "log_bound": "log of bound",
-        "log_measured": "log of measured", "certified_radius": "certified radius", "attacked_radius": "attacked radius",
+        "clean_accuracy": "clean accuracy, %", "adversarial_accuracy": "adversarial accuracy, %",
+        "log_norm_product": "log of norm product", "log_bound": "log of bound", "log_measured": "log of measured",
+        "flat_share": "flat (share)", "certified_radius": "certified radius", "attacked_radius": "attacked radius",
         "violations": "violations",
     }  # fmt: skip
-    keys = ["dataset", "norm", "sparsity_percent", "weight_decay"]
-    means = rows.groupby(keys, sort=False, dropna=False)[list(names)].mean().reset_index().assign(norm=lambda t: t.norm.map(NORMS))
-    titles = {"dataset": "stand-in of", "sparsity_percent": "sparsity, %", "weight_decay": "weight decay, times"}
+    keys = ["dataset", "norm", "setting", "sparsity_percent", "weight_decay"]
+    means = rows.groupby(keys, sort=False, dropna=False)[list(names)].mean().reset_index()
+    means = means.assign(norm=means.norm.map(NORMS), setting=means.setting.map({"Baseline": "once", "GUP": "again"}))
+    titles = {"dataset": "stand-in of", "sparsity_percent": "sparsity, %", "weight_decay": "weight decay, times", "setting": "trained"}
     return means.rename(columns=names | titles)

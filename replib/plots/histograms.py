@@ -1,4 +1,4 @@
-"""Distributions of weights: two networks a panel, counts on a logarithmic axis, as B draws them."""
+"""Distributions of weights: the networks of a panel together, counts on a logarithmic axis, as B draws them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from replib.experiments.achieving_robustness_via_sparsity import figures
 from replib.experiments.registry import Results
 from replib.plots.style import look
 
-ALT = "Histograms of weights near zero on a logarithmic count axis, two networks in each panel."
+ALT = "Histograms of weights near zero on a logarithmic count axis, two or three networks in each panel."
 CAPTION = (
     "Unpruned convolution weights within ±0.02, counts summed over seeds on a logarithmic axis. Scales of weights are arbitrary under "
     "batch normalisation: the table below also has numbers with normalisation folded in."
@@ -33,14 +33,14 @@ def histograms(panels: Sequence[tuple[str, Panel]]) -> Figure:
             style = look(setting)
             if n == 0:
                 ax.stairs(counts, edges, fill=True, color=style.colour, alpha=0.35)
-            ax.stairs(counts, edges, color=style.colour, linewidth=1.4, linestyle="-" if n == 0 else "--", label=style.label)
+            ax.stairs(counts, edges, color=style.colour, linewidth=1.4, linestyle=("-", "--", ":")[n], label=style.label)
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(LogFormatter())
         ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
         ax.xaxis.set_major_locator(MultipleLocator(0.01))
         ax.set_title(title, fontsize=10)
         below = -0.3 if ax in axes[-1] else -0.05  # of the axis label where there is one
-        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, below), ncols=2)
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, below), ncols=3)
     for ax in list(axes.flat)[len(panels) :]:
         ax.remove()
     for ax in axes[-1]:
@@ -74,15 +74,13 @@ def numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(r: Results) -> list[tuple[str, Panel]]:
-    """The pairs of networks that a figure of B compares, each with its title."""
+    """The networks that each panel of a figure of B compares, and the panel's title."""
     samples = figures.SAMPLES[r.exhibit.id.rpartition("/")[2]](r.profile)
     found = figures.histograms(r.evidence, samples, r.seeds)
-    pairs = []
-    for (a, *first), (b, *second) in zip(found[::2], found[1::2], strict=True):
-        where = ", ".join(a.where) if r.frame.architecture.nunique() > 1 or r.frame.dataset.nunique() > 1 else ""
-        title = where or f"{a.setting} at {100 * a.ratio:g} %"
-        pairs.append((title, [(a.setting, *first), (b.setting, *second)]))
-    return pairs
+    return [
+        (title, [(s.setting, counts, edges) for s, counts, edges in found if s.panel == title])
+        for title in dict.fromkeys(s.panel for s in samples)
+    ]
 
 
 def counts(r: Results) -> pd.DataFrame:

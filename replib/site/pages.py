@@ -360,7 +360,7 @@ def register(rows: Sequence[Record]) -> str:
     for row in rows:
         paper = f"[{row['paper']}](#paper-{names[row['paper']].name})" if row["paper"] in names else escape(row["paper"])
         where = [f"{{py:obj}}`~{w}`" if "." in w else escape(w) for w in (row.get("where") or "").split()]
-        body.append([row["number"], escape(row["topic"]), paper, *(escape(row[k]) for k in said), ", ".join(where) or "not yet"])
+        body.append([row["number"], escape(row["topic"]), paper, *(escape(row[k]) for k in said), ", ".join(where) or "–"])
     head = [
         "#",
         "Topic",

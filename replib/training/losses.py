@@ -74,14 +74,18 @@ def _with_logits(z: Tensor, value: Callable[[Tensor], Tensor]) -> tuple[Tensor, 
 
 
 def _carried(x: Tensor, eps: float, memory: MutableMapping[str, Any]) -> Tensor:
-    """`x` with the carried perturbation, which the coming backward pass moves by `eps` along its gradient's sign and clips to the ball."""
+    """`x` with the carried perturbation, which the coming backward pass moves by `eps` along its gradient's sign and clips to the ball.
+
+    The gradient is that of the image which the network sees, taken behind the clipping to [0, 1]: through it a black or white pixel would
+    have no gradient, and never be moved.
+    """
     carried = memory.get("perturbation")
     if carried is None or len(carried) < len(x):
         carried = memory["perturbation"] = torch.zeros_like(x)
     part = carried[: len(x)]
-    moving = part.detach().clone().requires_grad_(True)
-    moving.register_hook(lambda gradient: part.copy_((part + eps * gradient.sign()).clamp(-eps, eps)))
-    return (x + moving).clamp(0, 1)
+    seen = (x + part).clamp(0, 1).requires_grad_(True)
+    seen.register_hook(lambda gradient: part.copy_((part + eps * gradient.sign()).clamp(-eps, eps)))
+    return seen
 
 
 def scales(model: nn.Module) -> list[nn.Parameter]:

@@ -68,6 +68,8 @@ class FreeAT(Loss):
     A run takes `replays` times the steps of a plain one with as many epochs: divide these by `replays` for equal cost.
     """
 
+    version: ClassVar[int] = 2  # pixels at the ends of their range are moved like all others
+
     eps: float
     replays: int = 8
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from replib.analysis.weights import Weights
 from replib.experiments.achieving_robustness_via_sparsity.rows import Network
-from replib.experiments.achieving_robustness_via_sparsity.runs import METHODS, PAPER, base, inherited, pruned, winning
+from replib.experiments.achieving_robustness_via_sparsity.runs import METHODS, PAPER, base, inherited, penalised, pruned, winning
 from replib.experiments.achieving_robustness_via_sparsity.tables import table_1, tickets
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.places import CIFAR10, CIFAR100, VGG10, VGG100
@@ -30,8 +30,9 @@ def figure_1(p: Profile) -> list[Network]:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A network whose weights are drawn: where, at what sparsity, what the paper calls it, and the run."""
+    """A network whose weights are drawn: in which panel, where, at what sparsity, what the paper calls it, and the run."""
 
+    panel: str
     where: tuple[str, str]
     ratio: float
     setting: str
@@ -46,7 +47,7 @@ class Sampled:
 def figure_2(p: Profile) -> list[Sampled]:
     """Each method at 60 %, the largest ratio of which the printed table has every method, with inherited and with new weights."""
     return [
-        Sampled(CIFAR10, 0.6, m if kept else f"{m}-rand", pruned(p, CIFAR10, m, 0.6, "Stop-E", inherit=kept))
+        Sampled(f"{m} at 60 %", CIFAR10, 0.6, m if kept else f"{m}-rand", pruned(p, CIFAR10, m, 0.6, "Stop-E", inherit=kept))
         for m in METHODS
         for kept in (True, False)
     ]
@@ -56,17 +57,22 @@ def figure_3(p: Profile) -> list[Sampled]:
     """One-shot pruning beside the winning ticket at 90 %."""
     made = []
     for where in (CIFAR10, VGG10):
-        made.append(Sampled(where, 0.9, "GUP", pruned(p, where, "GUP", 0.9, "Stop-E")))
-        made.append(Sampled(where, 0.9, "Winning Ticket", winning(p, where, 0.9)[0]))
+        name = ", ".join(where)
+        made.append(Sampled(name, where, 0.9, "GUP", pruned(p, where, "GUP", 0.9, "Stop-E")))
+        made.append(Sampled(name, where, 0.9, "Winning Ticket", winning(p, where, 0.9)[0]))
     return made
 
 
 def figure_4(p: Profile) -> list[Sampled]:
-    """Large networks from random weights and from a ticket of 80 %, both under Stop-E."""
+    """Large networks from random weights and from a ticket of 80 %, both under Stop-E. The one with a sparsity penalty is ours: Section 4.4
+    says that such a penalty "failed", and its weights say whether it had made the network sparse."""
     made = []
     for where in (CIFAR10, VGG10, CIFAR100, VGG100):
-        made.append(Sampled(where, 0.0, "Baseline", base(p, where)))
-        made.append(Sampled(where, 0.8, "Inverse Weights Inheritance", inherited(p, where, 0.8, "Stop-E")[0]))
+        name = ", ".join(where)
+        made.append(Sampled(name, where, 0.0, "Baseline", base(p, where)))
+        made.append(Sampled(name, where, 0.8, "Inverse Weights Inheritance", inherited(p, where, 0.8, "Stop-E")[0]))
+        if where == CIFAR10:
+            made.append(Sampled(name, where, 0.0, "Sparsity penalty", penalised(p, where)))
     return made
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from replib.experiments.places import TINY, VGG10, VGG100
 from replib.experiments.profiles import Profile, Recipe
 from replib.methods import FilterPruning, Magnitude, NetworkSlimming, Ticket
 from replib.spec import Job
-from replib.training.spec import Compose, CrossEntropy, Fresh, FromRun, Plateau, Schedule, Slimming, Steps, Train
+from replib.training.spec import Compose, Constant, CrossEntropy, Fresh, FromRun, Plateau, Slimming, Steps, Train
 
 PAPER = "achieving_robustness_via_sparsity"
 Stop = Literal["Stop-E", "Stop-C"]
@@ -38,14 +38,28 @@ def share(r: Recipe, epochs: int) -> int:
     return max(1, round(r.epochs * epochs / FULL))
 
 
-def schedule(p: Profile, stop: Stop) -> Schedule:
-    """Stop-E divides the learning rate by ten after each third of a fixed number of epochs; Stop-C when validation loss stalls."""
-    return Steps((1 / 3, 2 / 3)) if stop == "Stop-E" else Plateau(patience_fraction=p.pruning.patience)
+def until(p: Profile, r: Recipe, stop: Stop, epochs: int = FULL) -> dict[str, Any]:
+    """Length and schedule of a run. Stop-E divides the learning rate by ten after each third of `epochs` of the paper's 240; Stop-C when
+    validation loss stalls, and ends the run when it has stalled at the lowest rate.
+
+    Departs: a run whose loss does not stall is ended after three full ones; the paper gives no limit.
+    """
+    if stop == "Stop-E":
+        return {"epochs": share(r, epochs), "schedule": Steps((1 / 3, 2 / 3))}
+    longest = p.pruning.longest
+    return {"epochs": round(longest * r.epochs), "schedule": Plateau(patience_fraction=p.pruning.patience / longest)}
 
 
 def base(p: Profile, where: tuple[str, str], stop: Stop = "Stop-E") -> Train:
     """The large network, adversarially trained."""
-    return recipe(p, where).pgd_at(schedule=schedule(p, stop), name="Base network")
+    r = recipe(p, where)
+    return r.pgd_at(**until(p, r, stop), name="Base network")
+
+
+def again(p: Profile, where: tuple[str, str], stop: Stop) -> Train:
+    """The base network trained a second time from its own weights, as the pruned ones are: what longer training is worth by itself."""
+    r = recipe(p, where)
+    return r.pgd_at(**until(p, r, stop), init=FromRun(base(p, where, stop), BEST), name="Base network, trained again")
 
 
 def slimmed(p: Profile, where: tuple[str, str], stop: Stop) -> Train:
@@ -65,7 +79,11 @@ def parent_of(p: Profile, where: tuple[str, str], method: str, stop: Stop) -> Tr
 
 
 def pruned(p: Profile, where: tuple[str, str], method: str, ratio: float, stop: Stop, *, inherit: bool = True) -> Train:
-    """A network pruned in one shot and trained again, from the base's weights or (a "-rand" twin) from new ones."""
+    """A network pruned in one shot and trained again, from the base's weights or (a "-rand" twin) from new ones.
+
+    Departs: where slimming at a ratio of the paper would empty a layer, one channel of it is kept, and the network is a little larger
+    than the ratio says. The paper leaves such cells empty; which they are depends on the network.
+    """
     r, parent = recipe(p, where), parent_of(p, where, method, stop)
     rules = {
         "LUP": Magnitude(parent, BEST, layerwise=True),
@@ -77,26 +95,32 @@ def pruned(p: Profile, where: tuple[str, str], method: str, ratio: float, stop: 
     drawn = Ticket(r.data, r.net, round(1 - ratio, 6), rule, "all" if rule.structured else "conv")
     start = FromRun(parent, BEST) if inherit else Fresh(draw=1)
     name = method if inherit else f"{method}-rand"
-    return r.pgd_at(schedule=schedule(p, stop), ticket=drawn, init=start, name=name)
+    return r.pgd_at(**until(p, r, stop), ticket=drawn, init=start, name=name)
 
 
 ROUNDS = {0.3: 1, 0.6: 3, 0.8: 4, 0.9: 3, 0.95: 3}
 """Rounds of pruning by total ratio (Table 3); each removes the same share of all weights."""
 
 
-def rounds(r: Recipe, ratio: float, *, layerwise: bool = False, natural: bool = False, few_shot: bool = False) -> list[Train]:
-    """The short runs of Algorithm 1, each from the initial weights under the mask of the one before.
+def rounds(
+    r: Recipe, ratio: float, *, layerwise: bool = False, natural: bool = False, few_shot: bool = False, reset: bool = True
+) -> list[Train]:
+    """The short runs of Algorithm 1, each under the mask of the one before and from the initial weights, or (not `reset`) from its weights.
 
     Departs: the body of Algorithm 1 is not in our text. "Each iteration of pruning is preceded by 1 epoch of training", and "60 (20 × 3
     iter)" removes 20 % of the original weights each time; weights are reset before every round, as in the algorithm that it cites.
-    Departs: of few-shot pruning and its learning rates the text says nothing more; here it is one round as long as all others together.
+    Departs: of few-shot pruning and its learning rates the text says nothing more; here it is one round as long as all others together,
+    at their learning rate: a round of one epoch ends before the first drop.
     """
     k = ROUNDS[ratio]
     made: list[Train] = []
     for i in range(1 if few_shot else k):
         drawn = ticket(r, ratio * i / k, made[-1], layerwise=layerwise) if made else None
         epochs = share(r, 1) * (k if few_shot else 1)
-        run = r.pgd_at(epochs=epochs, schedule=Steps((1 / 3, 2 / 3)), ticket=drawn, name=f"Ticket search, round {i + 1}")
+        rate = Constant() if few_shot else Steps((1 / 3, 2 / 3))
+        run = r.pgd_at(epochs=epochs, schedule=rate, ticket=drawn, name=f"Ticket search, round {i + 1}")
+        if made and not reset:
+            run = replace(run, init=FromRun(made[-1], "final"))
         made.append(replace(run, loss=CrossEntropy()) if natural else run)
     return made
 
@@ -133,6 +157,5 @@ def inherited(p: Profile, where: tuple[str, str], ratio: float, stop: Stop) -> t
     r = recipe(p, where)
     small, costs = winning(p, where, ratio, epochs=120)
     start = Compose(FromRun(small, BEST), Fresh(), small.ticket)
-    epochs = share(r, 45) if stop == "Stop-E" else r.epochs
-    large = r.pgd_at(epochs=epochs, schedule=schedule(p, stop), init=start, name="Inverse Weights Inheritance")
+    large = r.pgd_at(**until(p, r, stop, epochs=45), init=start, name="Inverse Weights Inheritance")
     return large, costs | {"ticket": small}

@@ -42,20 +42,21 @@ class Perceptron:
     dataset: str
     run: Train
     ratio: float = 0.0
-    decay: float = 1.0
+    decay: float | None = None  # of the dense networks that differ in it
 
     @property
     def labels(self) -> dict[str, Any]:
-        """What it is called in the frame."""
-        return {"setting": "GUP" if self.ratio else "Baseline", "sparsity_percent": round(100 * self.ratio, 6)}
+        """What it is called in the frame. The dense end of the sparsity series, trained again like the others, is none of the bases."""
+        return {"setting": "GUP" if self.decay is None else "Baseline", "sparsity_percent": round(100 * self.ratio, 6)}
 
     def variant(self, norm: Norm) -> str:
         """The norm, and of dense networks the weight decay."""
-        return f"norm={norm}" if self.ratio else f"norm={norm}; weight_decay={self.decay:g}"
+        return f"norm={norm}" if self.decay is None else f"norm={norm}; weight_decay={self.decay:g}"
 
 
 def networks(p: Profile) -> list[Perceptron]:
-    """Perceptrons trained adversarially with several weight decays, and one of them pruned by magnitude over all layers and trained on."""
+    """Perceptrons trained adversarially with several weight decays, and one of them pruned by magnitude over all layers and trained again,
+    unpruned as well."""
     made = []
     for where in PLACES:
         r = replace(recipe(p, where), net=Net("mlp_small", width=8 if p.tiny else None))
@@ -64,6 +65,7 @@ def networks(p: Profile) -> list[Perceptron]:
             made.append(Perceptron(where[0], r.pgd_at(optim=optim, name=f"Perceptron, weight decay times {decay:g}"), decay=decay))
     r = replace(recipe(p, CIFAR10), net=Net("mlp_small", width=8 if p.tiny else None))
     dense = r.pgd_at()
+    made.append(Perceptron(CIFAR10[0], r.pgd_at(init=FromRun(dense, BEST), name="Perceptron, trained again")))
     for ratio in RATIOS:
         drawn = Ticket(r.data, r.net, round(1 - ratio, 6), Magnitude(dense, BEST))
         run = r.pgd_at(ticket=drawn, init=FromRun(dense, BEST), name=f"Perceptron, {100 * ratio:g} % pruned")
@@ -82,20 +84,25 @@ def attacked(p: Profile, n: Perceptron) -> Evaluate:
     return Evaluate(n.run, recipe(p, where).test_attack(), (f"{BEST}/test",))
 
 
+def clean(n: Perceptron) -> Evaluate:
+    """Accuracy on the same images without an attack: whether the network has learned."""
+    return Evaluate(n.run, None, (f"{BEST}/test",))
+
+
 def jobs(p: Profile) -> list[Job]:
-    """Bounds in both norms, and the accuracy under attack, of every network."""
-    return [job for n in networks(p) for job in (*(bound(p, n, norm) for norm in NORMS), attacked(p, n))]
+    """Bounds in both norms, and both accuracies, of every network."""
+    return [job for n in networks(p) for job in (*(bound(p, n, norm) for norm in NORMS), attacked(p, n), clean(n))]
 
 
 METRICS = {
     "log_norm_product": "log10_norm_product", "log_bound": "log10_bound", "log_measured": "log10_measured",
-    "certified_radius": "certified_radius", "attacked_radius": "attacked_radius", "violations": "violations",
+    "certified_radius": "certified_radius", "attacked_radius": "attacked_radius", "violations": "violations", "flat_share": "flat_share",
 }  # fmt: skip
 
 
 def read(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
     """By network and norm: logarithms (base 10) of the product of the layers' norms, of the bound and of the measured constant, both radii
-    in 1/255, and adversarial accuracy."""
+    in 1/255, and both accuracies."""
     done = complete(reader, jobs(p), seeds)
     frames = []
     for dataset, _ in PLACES:
@@ -106,11 +113,12 @@ def read(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
 
 
 def _lines(reader: Reader, p: Profile, n: Perceptron, seed: int) -> Iterator[dict[str, Any]]:
-    accuracy = reader.results(task(attacked(p, n), seed))[f"{BEST}/test"]["accuracy"]
+    accuracies = {"adversarial_accuracy": attacked(p, n), "clean_accuracy": clean(n)}
+    reached = {name: reader.results(task(job, seed))[f"{BEST}/test"]["accuracy"] for name, job in accuracies.items()}
     for norm in NORMS:
         found = reader.results(task(bound(p, n, norm), seed))
         line = n.labels | {"seed": seed, "variant": n.variant(norm)}
-        yield line | {"metric": "adversarial_accuracy", "value": accuracy}
+        yield from (line | {"metric": name, "value": value} for name, value in reached.items())
         for metric, own in METRICS.items():
             if found[own] is not None:
                 yield line | {"metric": metric, "value": found[own]}
