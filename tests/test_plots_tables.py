@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from html import escape
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from replib.experiments.registry import EXHIBITS, results
-from replib.plots import facts, points, tables
+from replib.plots import facts, ladders, points, tables
 from replib.root import project_root
 
 RA, GAP = "robust_accuracy_final", "robust_generalization_gap"
@@ -152,3 +153,48 @@ def test_headers_are_words_and_a_variant_says_all_that_it_is():
     shown = tables.in_words(frame)
     assert shown.columns.tolist() == ["pre training", "sparsity", "metric", "variant"]
     assert shown.iloc[0].tolist() == ["AT", "59.04 %", "robust accuracy gain max", "a: 1; b c: 2"]
+
+
+def test_rows_far_behind_without_an_attack_are_named_with_what_tells_them_apart():
+    def shown(lines):
+        return facts.far_behind(SimpleNamespace(frame=pd.DataFrame(lines))).data
+
+    def clean(setting, value, **where):
+        return line(setting, value, metric="standard_accuracy_final", **where)
+
+    near = [clean("Baseline", 95.0), clean("OMP", 75.1), line("SNIP", 1.0)]  # robust accuracy says nothing of it
+    assert shown(near) == ""
+    far = [
+        *near,
+        clean("SNIP", 70.0),
+        clean("SNIP", 76.0, seed=1),
+        clean("GraSP", 50.0, dataset="CIFAR-100"),
+        clean("IGQ", 80.0, dataset="CIFAR-100"),
+    ]
+    assert "CIFAR-10, ResNet-18: SNIP at 80 % (73 % right)" in shown(far)
+    assert "CIFAR-100, ResNet-18: GraSP at 80 % (50 % right)" in shown(far)
+    assert "OMP" not in shown(far)
+    ablation = [clean("Flying Bird+", v, variant=f"sparse_initialization={n}") for n, v in (("Uniform", 60.0), ("ERK", 97.0))]
+    assert "Flying Bird+, sparse initialization: Uniform at 80 % (60 % right)" in shown(ablation)
+    assert shown([clean("Baseline", 95.0), line("LUP", 9.0, metric="clean_accuracy", variant="stop=E; retraining=none")]) == ""
+
+
+def test_one_suspended_run_does_not_change_the_seconds_of_a_row():
+    flops = ("training_flops_exact_e17", "training_flops_e17", "inference_flops_exact_e9", "inference_flops_e9")
+    rest = {"final_density_percent": 20.0, "peak_memory_mib": 1.0} | dict.fromkeys(flops, 1.0)
+    lines = [
+        line("Baseline", v, seed, metric=m) for seed, s in enumerate((10.0, 11.0, 900.0)) for m, v in (rest | {"train_seconds": s}).items()
+    ]
+    assert tables.costs(pd.DataFrame(lines), pd.DataFrame())["seconds a run"].tolist() == [11.0]
+
+
+def test_dense_networks_under_two_rules_are_two_lines():
+    metrics = {"clean_accuracy": 80.0, "adversarial_accuracy": 40.0}
+    lines = [
+        line(s, v + add, metric=m, variant=variant)
+        for m, v in metrics.items()
+        for s, variant, add in (("Baseline", "", 0.0), ("Baseline", "base_stopping_criterion=Stop-C", 9.0), ("GUP", "", 3.0))
+    ]
+    ax = ladders.ladder(pd.DataFrame(lines)).axes[0]
+    level = [tuple(h.get_ydata()) for h in ax.lines if len(set(h.get_ydata())) == 1 and len(h.get_ydata()) == 2]
+    assert level == [(80, 80), (89, 89)]

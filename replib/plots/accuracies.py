@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from replib.experiments.registry import Results, reported
 from replib.plots import facts, ladders, points, save, tables
 from replib.plots import pareto as against_size
 from replib.plots.card import card
+from replib.spec import task
 
 
 def table(r: Results, metrics: tuple[str, ...] = tables.ACCURACY) -> tuple[Any, ...]:
@@ -17,7 +20,8 @@ def table(r: Results, metrics: tuple[str, ...] = tables.ACCURACY) -> tuple[Any, 
     if not printed.empty:  # of a table that is spread over pages, the part that is on this one
         printed = printed.merge(r.frame[["dataset", "architecture"]].drop_duplicates())
     numbers = tables.beside(r.frame, printed, metrics)
-    return tables.wide(numbers, metrics), facts.collapses(r), save(r, table=numbers), tables.runs(r), facts.errata(r.exhibit.id)
+    remarks = facts.collapses(r), facts.far_behind(r)
+    return tables.wide(numbers, metrics), *remarks, save(r, table=numbers), tables.runs(r), facts.errata(r.exhibit.id)
 
 
 def seeds(r: Results, dataset: str | None = None) -> tuple[Any, ...]:
@@ -54,6 +58,20 @@ def training_costs(r: Results) -> tuple[Any, ...]:
     """Training operations of every row, searches included, as a share of the dense one's of the same place, and the data."""
     table = tables.training_costs(r.frame)
     return tables.costs_html(table), save(r, table=table, name="costs")
+
+
+def unseen(r: Results) -> tuple[Any, ...]:
+    """Accuracy on clean validation images of the models that Table A7 transfers attacks from and on, at their last epoch, and the data."""
+    models = {
+        (row.dataset, row.variant.rpartition(" from ")[2]): row.surrogate for row in r.exhibit.rows(r.profile) if " from " in row.variant
+    }
+    lines = [
+        {"dataset": dataset, "model": name, "metric": "clean accuracy, %", "value": r.evidence.table(task(model, seed)).val_sa.iloc[-1]}
+        for (dataset, name), model in models.items()
+        for seed in r.seeds
+    ]
+    table = facts.spread(pd.DataFrame(lines), ["dataset", "model", "metric"])
+    return facts.wide(table, 1), save(r, table=table, name="unseen")
 
 
 def against_cost(r: Results) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from replib.data import Data
 from replib.experiments.cost import human
 from replib.experiments.registry import Results, reported
 from replib.experiments.runner import closure
-from replib.plots.tables import html, number
+from replib.plots.tables import html, number, variant_words
 from replib.root import project_root
 from replib.spec import Task, walk
 
@@ -81,6 +81,37 @@ def collapses(r: Results) -> HTML:
     return HTML(f"<div class='errata'><p>{words}</p><ul>{''.join(lines)}</ul></div>" if lines else "")
 
 
+BEHIND = 20.0
+"""Points of accuracy without an attack by which a network far behind lies below the best of its place."""
+
+
+def far_behind(r: Results) -> HTML:
+    """Which rows have an accuracy without an attack far below that of the best network of the same place; nothing if none has.
+
+    Their robust accuracy and gap say how far training has come, or that it broke down, rather than what sparsity does.
+    """
+    clean = r.frame[r.frame.metric.isin(("standard_accuracy_final", "clean_accuracy"))]
+    clean = clean[~clean.variant.str.contains("retraining=none")]  # not trained yet, and not meant to be compared
+    place, row = ["dataset", "architecture"], ["sparsity_percent", "setting"]
+    mean = clean.groupby([*place, *row, "variant"], sort=False).value.mean().rename("accuracy").reset_index()
+    several = mean.groupby([*place, *row]).accuracy.transform("nunique") > 1
+    words = mean.variant.map(lambda v: ": ".join(filter(None, variant_words(v)))).where(several, "")
+    mean["name"] = mean.setting.str.cat(words, sep=", ").str.removesuffix(", ")
+    weak = mean[mean.groupby(place).accuracy.transform("max") - mean.accuracy >= BEHIND].drop_duplicates([*place, *row, "name"])
+    if weak.empty:
+        return HTML("")
+    lines = []
+    for where, part in weak.groupby(place, sort=False):
+        each = "; ".join(f"{e.name} at {e.sparsity_percent:g} % ({e.accuracy:.0f} % right)" for e in part.itertuples(index=False))
+        lines.append(f"<li>{escape(', '.join(where))}: {escape(each)}</li>")
+    said = (
+        f"<strong>Far behind:</strong> without an attack, too, the mean accuracy of these rows lies {BEHIND:g} points or more below that "
+        "of the best network of the same data set and architecture. Read their robust accuracies, drops and gaps as signs of training that "
+        "has not finished or has broken down, rather than of sparsity (<a href='../../threats.html'>threats</a>)."
+    )
+    return HTML(f"<div class='errata'><p>{said}</p><ul>{''.join(lines)}</ul></div>")
+
+
 def exhibits_named(text: str) -> set[str]:
     """The exhibits that a sentence names: "Tables 3 and A12, CIFAR-100" gives {"table_3", "table_a12"}."""
     found = re.findall(r"(Table|Figure)s? (A?\d+(?:(?:, | and )A?\d+\b)*)", text)
@@ -93,13 +124,13 @@ def tasks(r: Results) -> list[Task]:
 
 
 def cost(r: Results) -> str:
-    """What the runs of the page took: jobs, hours of one core or device, machines, largest memory."""
+    """What the runs of the page took: jobs, time of one processor (that of a run stands still while it is suspended), largest memory."""
     summaries = [r.evidence.summary(t) for t in tasks(r)]
     if not summaries:
         return "No jobs: this page costs nothing."
-    spent = sum(s["cost"]["wall_seconds"] for s in summaries)
+    spent = sum(s["cost"]["cpu_seconds"] for s in summaries)
     memory = max(s["cost"]["peak_memory_bytes"] for s in summaries) / 2**20
-    return f"{len(summaries)} jobs took {human(spent)} one after another; the largest used {memory:.0f} MiB."
+    return f"{len(summaries)} jobs took {human(spent)} of one processor's time; the largest used {memory:.0f} MiB."
 
 
 def table(frame: pd.DataFrame, decimals: int = 2) -> HTML:

@@ -51,13 +51,13 @@ def _lines(ax: plt.Axes, part: pd.DataFrame) -> None:
     aside = min(0.8, 0.3 * np.diff(levels).min(initial=np.inf))  # of the seeds, so that neighbours do not mix
     for setting, mine in part.groupby("setting", sort=False):
         style = look(str(setting))
-        if setting in DENSE:
-            ax.axhspan(mine.value.min(), mine.value.max(), color=style.colour, alpha=0.08, linewidth=0)
-            ax.axhline(mine.value.mean(), color=style.colour, linestyle=style.dash, linewidth=1.2, label=style.label)
-            continue
         for n, (words, line) in enumerate(mine.groupby(mine.variant.map(told_apart), sort=False)):
             dash = style.dash if n == 0 else ":"
             label = ", ".join(filter(None, (style.label, words.translate(PLAIN))))
+            if setting in DENSE:
+                ax.axhspan(line.value.min(), line.value.max(), color=style.colour, alpha=0.08, linewidth=0)
+                ax.axhline(line.value.mean(), color=style.colour, linestyle=dash, linewidth=1.2, label=label)
+                continue
             means = line.groupby("sparsity_percent").value.mean()
             ax.plot(means.index, means, dash, marker=style.marker, color=style.colour, label=label, markersize=6, linewidth=1.6)
             if line.seed.nunique() > 1:
