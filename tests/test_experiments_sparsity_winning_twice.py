@@ -230,7 +230,7 @@ def test_paths_and_their_flatness_are_those_of_table_1_and_figure_5(p):
     assert all(run.retain == ("weights",) for run in figure_3.runs(p).values())
     measured = {key(job) for job in figure_3.jobs(p) if job.kind != "trajectory"}
     assert measured <= {key(job) for job in figure_5.jobs(p)}
-    assert len(measured) == 6
+    assert len(measured) == 9
 
 
 @pytest.mark.parametrize("p", PROFILES.values(), ids=PROFILES)
@@ -462,6 +462,7 @@ def test_variants_of_figure_a9_are_names_and_values(monkeypatch):
     """What the claims' engine reads: "name=value; name=value", nothing before, between or after."""
     lines = [{"metric": "loss_rise", "value": 1.0}, {"metric": "loss_rise", "variant": "radius=0.1", "value": 2.0}]
     monkeypatch.setattr(figure_5, "flatness_lines", lambda *_: iter(lines))
+    monkeypatch.setattr(figure_5, "curvature_lines", lambda *_: iter(lines[:1]))
     found = list(figure_a9._lines(None, PROFILES["smoke"], 0))
     variants = {parse_variant(line["variant"]) for line in found}
     assert variants == {(), (("radius", "0.1"),), (("stage", "drawn"),), (("radius", "0.1"), ("stage", "drawn"))}

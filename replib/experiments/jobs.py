@@ -14,6 +14,7 @@ import torch
 
 from replib.analysis.attention import Attention, run_attention
 from replib.analysis.bounds import NormBound, run_norm_bound
+from replib.analysis.curvature import Curvature, run_curvature
 from replib.analysis.distortion import Distortion, run_distortion
 from replib.analysis.dynamics import Dynamics, run_dynamics
 from replib.analysis.evaluation import Evaluate, run_evaluate
@@ -45,6 +46,7 @@ RUN: dict[type[Job], Callable[[Any, Context], Output]] = {
     Distortion: run_distortion,
     Landscape: run_landscape,
     Flatness: run_flatness,
+    Curvature: run_curvature,
     Similarity: run_similarity,
     Kernels: run_kernels,
     Attention: run_attention,

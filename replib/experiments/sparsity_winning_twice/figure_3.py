@@ -15,7 +15,7 @@ from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
 from replib.experiments.sparsity_winning_twice import figure_5
-from replib.experiments.sparsity_winning_twice.figure_5 import flatness_lines, measures, surface_images
+from replib.experiments.sparsity_winning_twice.figure_5 import curvature, curvature_lines, flatness_lines, measures, surface_images
 from replib.experiments.sparsity_winning_twice.runs import PAPER, percent, row
 from replib.spec import Job, task
 from replib.store.evidence import Reader
@@ -38,7 +38,7 @@ def trajectory(p: Profile, run: Train) -> Trajectory:
 
 def jobs(p: Profile) -> list[Job]:
     """The path of each network, and how flat the loss is around its end."""
-    return [job for run in runs(p).values() for job in (trajectory(p, run), *measures(p, run))]
+    return [job for run in runs(p).values() for job in (trajectory(p, run), *measures(p, run), curvature(p, run))]
 
 
 def read(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
@@ -57,6 +57,7 @@ def _lines(reader: Reader, p: Profile, seed: int) -> Iterator[dict[str, Any]]:
             for kind, metric in (("adversarial", "path_adversarial_loss"), ("clean", "path_loss")):
                 yield line | {"metric": f"{metric}_{place}", "value": found[place][kind]}
         yield from (line | more for more in flatness_lines(reader, *measures(p, run), seed))
+        yield from (line | more for more in curvature_lines(reader, curvature(p, run), seed))
 
 
 def planes(r: Any, seed: int, kind: str = "adversarial") -> pd.DataFrame:
@@ -91,6 +92,11 @@ def paths(r: Any, seed: int) -> pd.DataFrame:
 def directions(r: Any) -> pd.DataFrame:
     """Intervals over random directions of the rise of the adversarial loss; see :func:`figure_5.directions`."""
     return figure_5.directions(r, {name: measures(r.profile, run)[0] for name, run in runs(r.profile).items()})
+
+
+def widths(r: Any) -> pd.DataFrame:
+    """Intervals over random directions of the width of the basin; see :func:`figure_5.widths`."""
+    return figure_5.widths(r, {name: curvature(r.profile, run) for name, run in runs(r.profile).items()})
 
 
 EXHIBIT = Exhibit(f"{PAPER}/figure_3", "Loss contours and training trajectories of dense and 90 % sparse networks", jobs, read)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from replib.analysis.curvature import Curvature
 from replib.analysis.landscape import Flatness, Landscape
 from replib.attacks import PGD
 from replib.experiments.exhibit import Exhibit
@@ -63,10 +64,16 @@ def measures(p: Profile, run: Train) -> tuple[Flatness, Landscape]:
     return Flatness(run, attack, directions=_few(p, DIRECTIONS, 2), images=images), coarse
 
 
+def curvature(p: Profile, run: Train) -> Curvature:
+    """The other numbers of flatness: eigenvalue, width, gradient by the images."""
+    few = {"directions": 2, "iterations": 3} if p.tiny else {"directions": DIRECTIONS}
+    return Curvature(run, flatness_attack(p), images=surface_images(p), **few)
+
+
 def jobs(p: Profile) -> list[Job]:
-    """Two surfaces and two measurements of each network."""
+    """Two surfaces and three measurements of each network."""
     return [
-        job for run in runs(p).values() for job in (*(surface(p, run, s) for s in SPACES), *measures(p, run))
+        job for run in runs(p).values() for job in (*(surface(p, run, s) for s in SPACES), *measures(p, run), curvature(p, run))
     ]  # fmt: skip
 
 
@@ -80,6 +87,15 @@ def _lines(reader: Reader, p: Profile, seed: int) -> Iterator[dict[str, Any]]:
     for name, run in runs(p).items():
         line = {"setting": name, "sparsity_percent": 0.0 if name == "Baseline" else 90.0, "seed": seed}
         yield from (line | more for more in flatness_lines(reader, *measures(p, run), seed))
+        yield from (line | more for more in curvature_lines(reader, curvature(p, run), seed))
+
+
+def curvature_lines(reader: Reader, job: Curvature, seed: int) -> Iterator[dict[str, Any]]:
+    """Metric and value of the numbers of :func:`curvature`: of both losses eigenvalue, width of the basin, gradient by the images."""
+    found = reader.results(task(job, seed))
+    for kind in ("adversarial", "clean"):
+        for name, value in found[kind].items():
+            yield {"metric": f"{kind}_{name}", "value": value}
 
 
 def flatness_lines(reader: Reader, flat: Flatness, coarse: Landscape | None, seed: int) -> Iterator[dict[str, Any]]:
@@ -133,6 +149,20 @@ def directions(r: Any, flats: Mapping[str, Flatness] | None = None, kind: str = 
         half = stdtrit(seeds * (n - 1), 0.975) * np.sqrt(found.var(2, ddof=1).mean(0) / (n * seeds))
         for radius, mean, h in zip(flat.radii, found.mean((0, 2)), half, strict=True):
             lines.append({"setting": name, "radius": radius, "mean": mean, "low": mean - h, "high": mean + h})
+    return pd.DataFrame(lines)
+
+
+def widths(r: Any, made: Mapping[str, Curvature] | None = None) -> pd.DataFrame:
+    """Width of the basin, in norms of each filter: setting, loss, mean, low and high, the 95 % interval of the mean over random directions
+    for the networks of these seeds (see :func:`directions`). `made` are the measurements by setting, those of Figure 5 if none are given.
+    """
+    lines = []
+    for name, job in (made or {n: curvature(r.profile, run) for n, run in runs(r.profile).items()}).items():
+        for kind in ("adversarial", "clean"):
+            found = np.stack([r.evidence.arrays(task(job, seed))[kind] for seed in r.seeds])  # seeds, directions
+            seeds, n = found.shape
+            half = stdtrit(seeds * (n - 1), 0.975) * np.sqrt(found.var(1, ddof=1).mean() / (n * seeds))
+            lines.append({"setting": name, "loss": kind, "mean": found.mean(), "low": found.mean() - half, "high": found.mean() + half})
     return pd.DataFrame(lines)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from replib.analysis.curvature import Curvature
 from replib.analysis.landscape import Flatness, Landscape
 from replib.experiments.exhibit import Exhibit
 from replib.experiments.places import CIFAR10
@@ -52,10 +53,16 @@ def flatness(p: Profile, run: Train) -> Flatness:
     return replace(figure_5.measures(p, run)[0], checkpoint="initial")
 
 
+def curvature(p: Profile, run: Train) -> Curvature:
+    """How the losses bend around the start of the run."""
+    return replace(figure_5.curvature(p, run), checkpoint="initial")
+
+
 def jobs(p: Profile) -> list[Job]:
     """Two surfaces and the numbers of each network, by stage."""
     every = [run for stage in STAGES for run in runs(p, stage).values()]
-    return [job for run in every for job in (*(surface(p, run, space) for space in figure_5.SPACES), flatness(p, run))]
+    drawn = figure_5.SPACES
+    return [job for run in every for job in (*(surface(p, run, space) for space in drawn), flatness(p, run), curvature(p, run))]
 
 
 def read(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
@@ -71,7 +78,8 @@ def _lines(reader: Reader, p: Profile, seed: int) -> Iterator[dict[str, Any]]:
     for stage in STAGES:
         for name, run in runs(p, stage).items():
             line = {"setting": name, "sparsity_percent": percent(START[name]), "seed": seed}
-            for more in figure_5.flatness_lines(reader, flatness(p, run), None, seed):
+            rises = figure_5.flatness_lines(reader, flatness(p, run), None, seed)
+            for more in (*rises, *figure_5.curvature_lines(reader, curvature(p, run), seed)):
                 yield line | more | {"variant": (prefix(stage) + more.get("variant", "")).removesuffix("; ")}
 
 
@@ -99,6 +107,11 @@ def rises(r: Any, stage: str) -> pd.DataFrame:
 def directions(r: Any, stage: str) -> pd.DataFrame:
     """Intervals over random directions of the rise of the clean loss; see :func:`figure_5.directions`."""
     return figure_5.directions(r, {name: flatness(r.profile, run) for name, run in runs(r.profile, stage).items()}, "clean")
+
+
+def widths(r: Any, stage: str) -> pd.DataFrame:
+    """Intervals over random directions of the width of the basin; see :func:`figure_5.widths`."""
+    return figure_5.widths(r, {name: curvature(r.profile, run) for name, run in runs(r.profile, stage).items()})
 
 
 EXHIBIT = Exhibit(f"{PAPER}/figure_a9", "Loss surfaces before robustification, dense and at 30 % sparsity", jobs, read)
