@@ -35,6 +35,7 @@ SMALL = [
     (Net("densenet_small"), (1, 14, 14)),
     (Net("preact_resnet_small", stem_stride=2), (1, 16, 16)),
     (Net("densenet_small", stem_stride=2), (1, 16, 16)),
+    (Net("densenet_small", stem_stride=4), (1, 32, 32)),
     (Net("mlp_small"), (1, 8, 8)),
     (Net("cnn_small"), (1, 8, 8)),
     (Net("cnn_small"), (1, 14, 14)),
@@ -81,6 +82,25 @@ def test_resnet50_counts_of_double_win_tickets():
     convs = [math.prod(s) for s in shapes.values() if len(s) == 4]
     assert len(convs) == 53
     assert sum(convs) == 23_454_912
+
+
+def test_densenet121_with_its_stem_is_torchvisions():
+    torchvision = pytest.importorskip("torchvision")
+    theirs = torchvision.models.densenet121(weights=None, num_classes=200).eval()
+    ours = make(Net("densenet121", stem_stride=4), (3, 64, 64), 200)
+    assert sum(p.numel() for p in ours.parameters()) == 7_158_856
+    own = {name: t for name, t in ours.state_dict().items() if not name.startswith("normalize")}
+    values = theirs.state_dict().values()
+    assert [t.shape for t in own.values()] == [t.shape for t in values]
+    ours.load_state_dict(dict(zip(own, values, strict=True)), strict=False)
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ours.eval()(x), theirs((x - 0.4) / 0.25), atol=1e-4, rtol=1e-4)
+
+
+def test_a_stem_that_a_network_has_not_is_refused():
+    for net, stride in (("preact_resnet18", 4), ("vgg16_bn", 2), ("densenet121", 3)):
+        with pytest.raises(SpecError, match=f"stem_stride = {stride} is not defined for {net}"):
+            Net(net, stem_stride=stride)
 
 
 @pytest.mark.slow

@@ -179,12 +179,13 @@ class Transition(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """DenseNet-BC-40-12 of Achieving Robustness via Sparsity, and a small relative."""
+    """DenseNet-BC-40-12 and DenseNet-121 of Achieving Robustness via Sparsity, and a small relative."""
 
     def __init__(self, net: Net, shapes: dict[str, tuple[int, ...]], normalize: Normalize) -> None:
         super().__init__()
         self.normalize = normalize
-        self.stem = _conv(shapes["stem.weight"], net.stem_stride)
+        self.stem = _conv(shapes["stem.weight"], min(2, net.stem_stride))
+        self.stem_bn = nn.BatchNorm2d(len(self.stem.weight)) if net.stem_stride == 4 else None
         self.stages = nn.Sequential()
         for s, depth in enumerate(net.depths):
             stage = nn.Sequential()
@@ -198,8 +199,10 @@ class DenseNet(nn.Module):
         self.fc = nn.Linear(last, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stages(self.stem(self.normalize(x)))
-        return self.fc(F.relu(self.bn(x)).mean((2, 3)))
+        x = self.stem(self.normalize(x))
+        if self.stem_bn is not None:
+            x = F.max_pool2d(F.relu(self.stem_bn(x)), 3, 2, 1)
+        return self.fc(F.relu(self.bn(self.stages(x))).mean((2, 3)))
 
 
 class MLP(nn.Module):

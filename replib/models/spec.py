@@ -55,7 +55,8 @@ class Net(Spec):
     stages, blocks: number of stages and blocks (VGG: convolutions) in each; None is the architecture's own. Only
         ``_small`` nets take other values of these three.
     scale: multiplies every width, rounded to whole channels ("Small Dense").
-    stem_stride: 2 halves the pictures in the first convolution of a pre-activation ResNet or a DenseNet.
+    stem_stride: 2 halves the pictures in the first convolution of a pre-activation ResNet or a DenseNet; 4 gives a DenseNet the stem
+        that torchvision has for ImageNet: a 7x7 convolution, batch normalisation, max-pool.
     channels: explicit channel counts that a pruning method decided. VGG: outputs of every convolution; pre-activation
         ResNet: inner channels of every block, whose outputs are tied by the shortcuts. Empty for none.
     bias: whether the layers of an MLP have biases. Other nets always have those of their definition.
@@ -90,9 +91,9 @@ class Net(Spec):
         if not self.bias and arch.family != "mlp":
             raise SpecError(f"Net.bias = False is not defined for {self.arch}; use an MLP.")
         within("Net.scale", self.scale, 0, 8, low_open=True)
-        within("Net.stem_stride", self.stem_stride, 1, 2)
-        if self.stem_stride == 2 and arch.family not in ("preact", "dense"):
-            raise SpecError(f"Net.stem_stride is not defined for {self.arch}; leave it out.")
+        allowed = {"preact": (1, 2), "dense": (1, 2, 4)}.get(arch.family, (1,))
+        if self.stem_stride not in allowed:
+            raise SpecError(f"Net.stem_stride = {self.stem_stride!r} is not defined for {self.arch}; {' or '.join(map(str, allowed))} is.")
         if self.channels:
             if arch.family not in ("vgg", "preact"):
                 raise SpecError(f"Net.channels is not defined for {self.arch}; use a VGG or a pre-activation ResNet.")
@@ -222,7 +223,8 @@ def _bottleneck(net: Net, classes: int, shape: tuple[int, ...]) -> dict[str, tup
 def _dense(net: Net, classes: int, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     growth = net.widths[0]
     channels = 2 * growth
-    out: dict[str, tuple[int, ...]] = {"stem.weight": (channels, shape[0], 3, 3)}
+    side = 7 if net.stem_stride == 4 else 3
+    out: dict[str, tuple[int, ...]] = {"stem.weight": (channels, shape[0], side, side)}
     for s, depth in enumerate(net.depths):
         if s:
             out[f"stages.{s}.transition.conv.weight"] = (channels // 2, channels, 1, 1)
