@@ -201,7 +201,7 @@ def plan(
 
     A job that several exhibits share is made once: of several exhibits, the summary says how many jobs each adds to those before it.
     """
-    from replib.experiments.cost import SPEED, estimate, human
+    from replib.experiments.cost import GPU, SPEED, estimate, human, operations
     from replib.experiments.profiles import profile as get
     from replib.experiments.registry import evidence
     from replib.experiments.runner import closure
@@ -213,13 +213,15 @@ def plan(
     rows = [
         {
             "task": t.name, "seed": t.seed, "kind": t.job.kind, "label": t.job.label(),
-            "parents": [[p.name, p.seed] for p in parents(t.job, t.seed)], "seconds": round(estimate(t, found.published, device), 2),
+            "parents": [[p.name, p.seed] for p in parents(t.job, t.seed)], "operations": operations(t),
+            "seconds": round(estimate(t, found.published, device), 2),
         }
         for t in tasks
     ]  # fmt: skip
     total = sum(r["seconds"] for r in rows)
     if as_json:
-        typer.echo(json.dumps({"profile": profile, "seconds": round(total, 1), "tasks": rows}, indent=1))
+        summary = {"profile": profile, "device": device, "seconds": round(total, 1), "operations": sum(r["operations"] for r in rows)}
+        typer.echo(json.dumps(summary | {"tasks": rows}, indent=1))
         return
     for r in rows:
         typer.echo(f"{r['task']:<26} seed {r['seed']:<3} {human(r['seconds']):>8}  {r['label']}")
@@ -227,8 +229,11 @@ def plan(
     for line in _by_exhibit(by_exhibit, seconds):
         typer.echo(line)
     left = [seconds[t] for t in tasks if found.store.status(t) != "done"]
-    what = "core" if device == "cpu" else f"GPU (a data-centre one at {SPEED['cuda']:.0e} operations a second)"
-    typer.echo(f"{len(rows)} jobs, about {human(total)} on one {what}")
+    arithmetic = sum(r["operations"] for r in rows)
+    hours = arithmetic / SPEED["cuda"] / 3600
+    typer.echo(f"Images x epochs x operations an image: {arithmetic:.1e}, {hours:,.{0 if hours >= 10 else 2}f} GPU-hours on one {GPU}")
+    typer.echo(f"(reckoned at {SPEED['cuda']:.0e} operations a second)")
+    typer.echo(f"{len(rows)} jobs, about {human(total)} on one {'core' if device == 'cpu' else GPU}")
     typer.echo(f"{len(rows) - len(left)} of them are done here; what is left takes about {human(sum(left))}")
 
 
