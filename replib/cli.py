@@ -420,7 +420,9 @@ def publish(exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: S
             continue
         whole = complete_seeds(e, p, found.store, wanted)
         names = publish_tasks(found.store, closure(e.tasks(p, whole)), found.published.root)
-        lines.append(f"{e.id}: {len(whole)} of {e.declared(p)} declared seeds complete; {len(names)} jobs written")
+        there = complete_seeds(e, p, evidence(p, _root()).published)
+        now = f"{len(there)} of {e.declared(p)} declared seeds are published"
+        lines.append(f"{e.id}: {len(names)} jobs of {len(whole)} seeds written; {now}")
     write(profile, records(profile, _root(), published_only=True), _root())
     for line in lines:  # last: whoever reads may close the pipe at any line, and nothing of the above must be lost by that
         typer.echo(line)
