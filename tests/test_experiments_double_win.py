@@ -1,6 +1,7 @@
 """The third paper's exhibits: what claims read, the ladder of tickets and its rewinding, and the double-win decision by hand."""
 
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,7 @@ def test_the_papers_own_setting():
     assert svhn.ticket is None
     round_ = runs.ladder(PAPER, "adversarial", runs.IMP_AT)[2].rule.run
     assert (round_.epochs, round_.batch, round_.optim.lr, round_.optim.weight_decay) == (30, 2048, 5e-4, 1e-4)
+    assert (round_.precision, round_.accumulate) == ("bf16", 8)
     assert (round_.loss.attack.steps, round_.loss.attack.step) == (3, 0.25)
     assert at.init.run == round_.init.run == runs.pretrained(PAPER, "adversarial").run
     assert not at.init.head
@@ -82,12 +84,23 @@ def test_parts_of_the_data():
         for where in curves.TARGETS:
             sizes = [runs.recipe(p, runs.Downstream(where, fraction=f)).data for f in curves.FRACTIONS]
             n = [d.n_train or d.role.n_train for d in sizes]
-            assert n[0] >= n[1] >= n[2] >= sizes[0].role.classes
+            assert n[0] > n[1] > n[2] >= sizes[0].role.classes or p.tiny
+            assert n[0] >= n[1] >= n[2]
+            if p is LAPTOP:
+                for training in curves.TRAININGS:
+                    assert len({steps(runs.recipe(p, runs.Downstream(where, training, f))) for f in curves.FRACTIONS}) == 1
+
+
+def steps(r):
+    """Updates of a run."""
+    return r.epochs * math.ceil((r.data.n_train or r.data.role.n_train) / r.batch)
 
 
 def test_three_pre_trainings_and_the_unseen_model_start_from_weights_of_their_own():
     draws = [runs.pretrained(LAPTOP, kind).run.init.draw for kind in runs.PRE_TRAININGS]
-    assert [*draws, curves.unseen(LAPTOP).init.draw] == [0, 1, 2, 3]
+    new = runs.transferred(LAPTOP, runs.Downstream(TO_CIFAR10), "standard").init
+    assert [*draws, curves.unseen(LAPTOP).init.draw] == [1, 2, 3, 4]  # 0 is that of a new classifier
+    assert not new.head
     assert runs.pretrained(LAPTOP, "fast adversarial").run.loss.guard
     assert [runs.pretrained(PAPER, kind).run.init.name for kind in runs.PRE_TRAININGS] == ["std", "fat", "at"]
 
@@ -268,7 +281,9 @@ def test_a_transferred_ticket_has_the_pre_trained_body_under_its_mask_and_a_new_
         for name, w in begun.state_dict().items():
             body = parent[name] * mask[name] if name in mask else parent[name]
             assert torch.equal(w, new[name] if name.startswith("fc.") else body), name
-        assert not torch.equal(initial(context, moved, moved.init, split).fc.weight[:10], parent["fc.weight"])
+        begun, first = (initial(context, moved, moved.init, split), fresh(source.run, load(source.run.data), 0, source.run.init))
+        for head in (parent["fc.weight"], first.fc.weight):  # neither what the source ended with nor what it began with
+            assert not torch.equal(begun.fc.weight[:10], head)
 
 
 def test_rows_read_what_they_name(store):

@@ -168,10 +168,17 @@ def test_collapse_is_looked_for_with_five_steps_on_the_first_images(monkeypatch)
     state = SimpleNamespace(history=[], loss={}, net=nn.Linear(1, 1))
     assert not loop._collapsed(state, job, SPLIT, {})
     ((images, attack),) = asked
-    n = min(job.batch, len(SPLIT.train))
+    n = min(128, len(SPLIT.train))
     assert torch.equal(images.x, SPLIT.train.x[:n])
     assert torch.equal(images.y, SPLIT.train.y[:n])
     assert (attack.eps, attack.steps, attack.step) == (job.loss.attack.eps, 5, 0.5)
+
+
+@pytest.mark.parametrize(("now", "fell"), [(8.0, False), (7.2, True)])
+def test_a_drop_of_twenty_points_is_no_collapse_whatever_the_rounding(monkeypatch, now, fell):
+    monkeypatch.setattr(loop, "_measured", lambda *_: (now, 1.0))
+    state = SimpleNamespace(history=[{"fixed_batch_ra": 100 * 7 / 25}], loss={}, net=nn.Linear(1, 1))  # 28.000000000000004
+    assert loop._collapsed(state, RECIPE.fast_at(guard=True), SPLIT, {}) is fell
 
 
 # ---- teachers ----------------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class Recipe:
     val_step: float = 0.25
     test_steps: int = 20
     precision: str = "fp32"
+    accumulate: int = 1
     search_share: float = 0.25
     """Length of Robust Bird's search at most: 50 of 200 epochs, what the printed FLOPs of A imply."""
     search_tau: float = 0.1
@@ -56,6 +57,7 @@ class Recipe:
                 validate=PGD(eps=self.eps, steps=self.val_steps, step=self.val_step),
                 optim=SGD(lr=self.lr, weight_decay=self.weight_decay),
                 precision=self.precision,
+                accumulate=self.accumulate,
             ),
             **changes,
         )

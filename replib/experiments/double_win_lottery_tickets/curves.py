@@ -66,7 +66,7 @@ def unseen(p: Profile) -> Train:
 
     Departs: the paper does not say which it is; here it is the downstream recipe from random weights of its own.
     """
-    return recipe(p, Downstream(TO_CIFAR10)).pgd_at(init=Fresh(draw=len(PRE_TRAININGS)), name="Unseen robust model")
+    return recipe(p, Downstream(TO_CIFAR10)).pgd_at(init=Fresh(draw=1 + len(PRE_TRAININGS)), name="Unseen robust model")
 
 
 def table_a2(p: Profile) -> list[Moved]:

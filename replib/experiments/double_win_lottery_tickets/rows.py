@@ -47,7 +47,9 @@ class Moved(Line):
     def values(self, reader: Reader, seed: int) -> dict[str, float]:
         results = reader.results(task(self.run, seed))
         found = {m: reader.results(task(job, seed))[self.place]["accuracy"] for m, job in self.evaluations.items()}
+        pretrained = reader.results(task(self.run.init.run, seed))
         return found | {
+            "collapsed": float(pretrained["collapsed"]),  # fast adversarial pre-training, by its own watch
             "best_epoch": results["checkpoints"][BEST[self.training]]["epoch"],
             "lr_times_decay": results["lr_times_decay"],
             "train_seconds": reader.summary(task(self.run, seed))["cost"]["wall_seconds"],

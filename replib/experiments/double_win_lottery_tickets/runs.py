@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -52,7 +53,7 @@ def _pretrained(t: Transfer, kind: Kind) -> FromRun:
     if t.released:
         name = SHORT[kind].lower()
         return FromRun(r.pgd_at(loss=CrossEntropy(), epochs=0, init=Released(name), name=f"Published network, {kind} training"))
-    start = Fresh(draw=PRE_TRAININGS.index(kind))
+    start = Fresh(draw=1 + PRE_TRAININGS.index(kind))  # draw 0 is the new classifier's of every transfer, which is to favour none
     made = {
         "standard": lambda: r.standard(schedule=Steps(), init=start, name="Standard pre-training"),
         "fast adversarial": lambda: r.fast_at(guard=True, init=start, name="Fast adversarial pre-training"),
@@ -126,8 +127,12 @@ def recipe(p: Profile, d: Downstream) -> Recipe:
     if d.fraction == "100%":
         return r
     whole = r.data.n_train or r.data.role.n_train
-    n = max(r.data.role.classes, int(whole * t.parts[d.fraction]))
-    return replace(r, data=replace(r.data, n_train=n, n_val=t.val or r.data.n_val), epochs=round(r.epochs * t.longer.get(d.fraction, 1.0)))
+    n = max(r.data.role.classes, int(whole * t.scarce.get(d.where, t.parts)[d.fraction]))
+    part = replace(r, data=replace(r.data, n_train=n, n_val=t.val or r.data.n_val))
+    if t.few_batch is None or "epochs" in dict(p.changes):
+        return part
+    steps = r.epochs * math.ceil(whole / r.batch)
+    return replace(part, batch=t.few_batch, epochs=round(steps / math.ceil(n / t.few_batch)))
 
 
 def transferred(p: Profile, d: Downstream, kind: Kind, method: str = IMP_ST, rounds: int = 0) -> Train:
