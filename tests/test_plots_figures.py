@@ -195,6 +195,8 @@ def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns(
     text = facts.wide(stats).data
     assert "2.00 ± 1.41" in text
     assert text.index("2.00 ± 1.41") < text.index("5.00 ± 0.00")
+    small = facts.wide(facts.spread(frame.assign(value=frame.value / 10**4), ["setting", "metric"])).data
+    assert "0.00020 ± 0.00014" in small
 
 
 def test_rows_of_other_kinds_have_a_table_of_their_own():

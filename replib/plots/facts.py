@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html import escape
 from typing import Any
@@ -145,13 +146,17 @@ def spread(frame: pd.DataFrame, by: list[str], value: str = "value") -> pd.DataF
 
 
 def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
-    """:func:`spread` with one column a metric, "mean ± sd" in each cell, from a thousand on without decimals; what else identifies a row
-    comes first."""
+    """:func:`spread` with one column a metric, "mean ± sd" in each cell; what else identifies a row comes first.
+
+    From a thousand on without decimals; a mean that would be rounded away keeps two digits.
+    """
     names = [c for c in stats.columns if c not in ("metric", "mean", "sd", "n")]
     rows = [c for c in names if stats[c].nunique() > 1] or names[-1:]
 
     def cell(row: pd.Series) -> str:
-        shown = 0 if abs(row["mean"]) >= 1000 else decimals
+        size = abs(row["mean"])
+        small = 0 < size < 10**-decimals / 2
+        shown = 0 if size >= 1000 else 1 - math.floor(math.log10(size)) if small else decimals
         return number(row["mean"], shown) + ("" if pd.isna(row.sd) else f" ± {row.sd:.{shown}f}")
 
     cells = stats.assign(cell=stats.apply(cell, axis=1))

@@ -96,15 +96,17 @@ def natural(p: Profile) -> dict[str, tuple[MaskSearch | None, Train]]:
     beside 100.
 
     Surgery is tuned from the weights that it ends with; transfer trains from the initial ones ("from scratch"), and ours beside it from the
-    transferred weights, as its authors do.
+    transferred weights, as its authors do. All start from normal weights with Glorot's variance, as neural tangent transfer does in its
+    authors' code: those of PyTorch are uniform, have no large ones, and the penalty of transfer would exchange the whole mask each time.
     """
     s = p.foresight.searches[MLP_MNIST]
     half = {"loss": CrossEntropy(), "epochs": max(1, round(recipe(p, MLP_MNIST).epochs / 2))}
-    transfer = _searched(p, MLP_MNIST, NATURAL_DENSITY, replace(NTT, refresh=s.refresh))
-    surgery = _searched(p, MLP_MNIST, NATURAL_DENSITY, Surgery())
+    start = Fresh(scheme="glorot")
+    transfer = replace(_searched(p, MLP_MNIST, NATURAL_DENSITY, replace(NTT, refresh=s.refresh)), init=start)
+    surgery = replace(_searched(p, MLP_MNIST, NATURAL_DENSITY, Surgery()), init=start)
     plain = trained(p, MLP_MNIST)
     made = {
-        "NTT": (transfer, Fresh()), "NTT, transferred weights": (transfer, FromRun(transfer)), "DNS": (surgery, FromRun(surgery)),
-        "full model": (None, Fresh()),
+        "NTT": (transfer, start), "NTT, transferred weights": (transfer, FromRun(transfer)), "DNS": (surgery, FromRun(surgery)),
+        "full model": (None, start),
     }  # fmt: skip
-    return {name: (found, replace(plain, ticket=found, init=start, name=name, **half)) for name, (found, start) in made.items()}
+    return {name: (found, replace(plain, ticket=found, init=init, name=name, **half)) for name, (found, init) in made.items()}
