@@ -16,7 +16,7 @@ from replib.data import Data
 from replib.experiments.cost import human
 from replib.experiments.registry import Results, reported
 from replib.experiments.runner import closure
-from replib.plots.tables import html, number, variant_words
+from replib.plots.tables import html, number, told_apart, variant_words
 from replib.root import project_root
 from replib.spec import Task, walk
 
@@ -96,7 +96,7 @@ def far_behind(r: Results) -> HTML:
     place, row = ["dataset", "architecture"], ["sparsity_percent", "setting"]
     mean = clean.groupby([*place, *row, "variant"], sort=False).value.mean().rename("accuracy").reset_index()
     several = mean.groupby([*place, *row]).accuracy.transform("nunique") > 1
-    words = mean.variant.map(lambda v: ": ".join(filter(None, variant_words(v)))).where(several, "")
+    words = mean.variant.map(lambda v: ": ".join(filter(None, variant_words(told_apart(v))))).where(several, "")
     mean["name"] = mean.setting.str.cat(words, sep=", ").str.removesuffix(", ")
     weak = mean[mean.groupby(place).accuracy.transform("max") - mean.accuracy >= BEHIND].drop_duplicates([*place, *row, "name"])
     if weak.empty:
