@@ -502,6 +502,15 @@ def test_masks_of_a_collapsed_run_are_not_judged() -> None:
     assert "collapsed" in found["sentence"]
 
 
+def test_tickets_of_a_collapsed_pre_training_are_not_judged() -> None:
+    frame = curves(5.0, 0.1, 0)
+    assert verdict("dw_fat_vs_std", frame)["outcome"] != "not testable here"
+    row = frame[frame.variant.str.contains("fast")].iloc[:1]
+    for fell, judged in ((0.0, True), (1.0, False)):
+        found = verdict("dw_fat_vs_std", pd.concat([frame, row.assign(metric="collapsed", value=fell)]))
+        assert (found["outcome"] != "not testable here") is judged
+
+
 def test_a_place_where_the_perceptrons_have_learned_nothing_has_no_say_in_theorem_2() -> None:
     paper = "achieving_robustness_via_sparsity"
 

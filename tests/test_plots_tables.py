@@ -198,3 +198,12 @@ def test_dense_networks_under_two_rules_are_two_lines():
     ax = ladders.ladder(pd.DataFrame(lines)).axes[0]
     level = [tuple(h.get_ydata()) for h in ax.lines if len(set(h.get_ydata())) == 1 and len(h.get_ydata()) == 2]
     assert level == [(80, 80), (89, 89)]
+
+
+def test_the_first_line_of_a_page_names_seeds_that_collapsed():
+    def said(*values):
+        lines = [line("FAT", v, seed, metric="collapsed") for seed, v in enumerate(values)]
+        return facts.fell(SimpleNamespace(frame=pd.DataFrame(lines)))
+
+    assert said(0.0, 0.0) == ""
+    assert said(1.0, 0.0, 1.0) == " Fast adversarial training collapsed in seed 0, 2."

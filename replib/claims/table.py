@@ -293,3 +293,13 @@ def _fits(variant: tuple[tuple[str, str], ...], wanted: Mapping[str, str]) -> bo
     return all(have.get(k) == v for k, v in wanted.items()) and all(
         k in wanted or k in NEUTRAL or (k, v) in DEFAULTS for k, v in have.items()
     )
+
+
+def refuse_collapsed(t: Table, **where: Any) -> None:
+    """Nothing is judged where fast adversarial training fell onto its own single-step attack: it is no adversarial training any more.
+
+    `where` as in :meth:`Table.find`. What each seed did is no number of the comparison: it is neither resampled nor shifted. Raises
+    :class:`NotTestable`.
+    """
+    if np.nansum([t.sample.values[cell] for cell in t.find("collapsed", **where)]) > 0:
+        raise NotTestable("Fast AT collapsed in at least one run, and what a collapsed run shows says nothing about it; see the page.")

@@ -31,13 +31,19 @@ def seeds(r: Results) -> str:
 
 
 def header(r: Results) -> str:
-    """One line: profile, what the data are, seeds."""
+    """One line: profile, what the data are, seeds, and where fast adversarial training collapsed."""
     if r.frame.empty:
         return f"Profile {r.profile.label}: {seeds(r)}"
     found = (d.name.replace("_", " ") for t in r.exhibit.tasks(r.profile, r.seeds[:1]) for d in walk(t.job) if isinstance(d, Data))
     data = ", ".join(dict.fromkeys(found)) or "drawn at random"
     scope = r.frame.scope.iloc[0] if "scope" in r.frame else r.profile.scope  # of an exhibit that is the same in every profile: exact
-    return f"Profile {r.profile.label} (data: {data}; scope: {scope}{attacked(r)}): {seeds(r)}"
+    return f"Profile {r.profile.label} (data: {data}; scope: {scope}{attacked(r)}): {seeds(r)}{fell(r)}"
+
+
+def fell(r: Results) -> str:
+    """A sentence that names the seeds in which fast adversarial training collapsed; nothing if there are none."""
+    those = sorted(r.frame[(r.frame.metric == "collapsed") & (r.frame.value > 0)].seed.unique())
+    return f" Fast adversarial training collapsed in seed {', '.join(map(str, those))}." if those else ""
 
 
 def attacked(r: Results) -> str:

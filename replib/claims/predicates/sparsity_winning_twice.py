@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from replib.claims.conditions import Condition, above, below, kth_smallest, rank_correlation, stack, within
-from replib.claims.table import ANY, MissingResult, NotTestable, Table
+from replib.claims.table import ANY, MissingResult, NotTestable, Table, refuse_collapsed
 
 STATIC_PRUNING = ("OMP", "SNIP", "GraSP", "SynFlow", "IGQ", "Robust Bird")
 STATIC = ("Small Dense", "Random Pruning", *STATIC_PRUNING)
@@ -255,7 +255,7 @@ def swt_rb_best_static_gap(t: Table) -> list[Condition]:
 
 def swt_sgd_tickets_best(t: Table) -> list[Condition]:
     """SGD tickets: best RA no lower and gap no higher than the two other searches, at every sparsity of Table A6."""
-    _refuse_collapsed(t, "table_a6", "Fast AT tickets")
+    refuse_collapsed(t, exhibit="table_a6", setting="Fast AT tickets")
     place = {"exhibit": "table_a6", "dataset": "CIFAR-100", "architecture": "ResNet-18"}
     out = []
     for s in (90, 95):
@@ -269,7 +269,7 @@ def swt_sgd_tickets_best(t: Table) -> list[Condition]:
 
 def swt_sgd_learns_fastest(t: Table) -> list[Condition]:
     """Mean standard accuracy over the search epochs greatest under SGD."""
-    _refuse_collapsed(t, "figure_a7", "Fast AT tickets")
+    refuse_collapsed(t, exhibit="figure_a7", setting="Fast AT tickets")
     metric = "standard_accuracy_search_mean"
     sgd = t.get("SGD tickets", ANY, metric, exhibit="figure_a7")
     return [
@@ -282,21 +282,12 @@ def swt_sgd_learns_fastest(t: Table) -> list[Condition]:
     ]
 
 
-def _refuse_collapsed(t: Table, exhibit: str, setting: str) -> None:
-    """Nothing is judged where Fast AT fell onto its own single-step attack: such a run is no adversarial training any more.
-
-    What each seed did is no number of the comparison: it is neither resampled nor shifted.
-    """
-    if np.nansum([t.sample.values[cell] for cell in t.find("collapsed", exhibit=exhibit, setting=setting)]) > 0:
-        raise NotTestable("Fast AT collapsed in at least one run, and what a collapsed run shows says nothing about it; see the page.")
-
-
 def swt_masks_sgd_pgd_similar(t: Table) -> list[Condition]:
     """Similarity of SGD and PGD-10 masks above both similarities with Fast AT masks, at every sparsity that was run.
 
     Where Fast AT collapsed, its masks are no longer those of adversarial training, and the claim is not judged.
     """
-    _refuse_collapsed(t, "figure_a8", "Fast AT")
+    refuse_collapsed(t, exhibit="figure_a8", setting="Fast AT")
     out = []
     levels = t.sparsities("mask_similarity", exhibit="figure_a8", setting=MASK_PAIRS[0]) or [None]
     for s in levels:

@@ -21,6 +21,7 @@ from replib.experiments.double_win_lottery_tickets.runs import (
     Downstream,
     Kind,
     percent,
+    pretrained,
     recipe,
     transferred,
 )
@@ -96,6 +97,7 @@ def contours(exhibit: str, title: str, *, attacked: bool) -> Exhibit:
             for i, share in enumerate(found["explained"], start=1):
                 yield _line(n, seed, f"explained_variance_{i}_percent", 100 * share)
             yield _line(n, seed, "path_loss_end", found["centre"]["adversarial" if attacked else "clean"])
+            yield _line(n, seed, "collapsed", float(reader.results(task(pretrained(p, n[0]).run, seed))["collapsed"]))
             yield from _areas(reader, p, n, seed, attacked)
 
     def read(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
