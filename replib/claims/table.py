@@ -41,6 +41,9 @@ CONTEXT = frozenset({"attack", "downstream_training", "data_fraction", "stopping
 
 ANY: Any = object()
 
+LEARNED = 20.0
+"""Accuracy without an attack, in percent, of a network that has learned something: twice the chance level of ten classes."""
+
 
 class MissingResult(ReplibError):
     """A claim asks for a cell that the results do not have."""

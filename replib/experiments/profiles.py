@@ -178,8 +178,8 @@ _LONG = {"iterations": 140_800}  # of a full run on Tiny-ImageNet, which has twi
 
 # Departs: 1,000 training photographs at half resolution, a narrow network with one block a stage, PGD-3, thirty epochs: what a
 # processor does in half an hour a seed for the nine rows of Table 1 that are run here. Robust Bird's search takes up to 0.8 of a run. The
-# dense network hardly overfits there, with
-# three times the pictures not at all (calibration). A GPU does the paper's own setting with -p paper.
+# dense network hardly overfits there, with three times the pictures not at all (calibration). A GPU does the paper's own setting with
+# -p paper.
 _FEW_PHOTOS = {"n_train": 1000, "n_val": 500, "n_test": 1000}
 _PART = replace(
     _PHOTOS, data=Data("cifar10", **_FEW_PHOTOS, height=16), net=Net("preact_resnet_small", width=24), epochs=30, batch=32,

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from replib.claims.conditions import Condition, above, below, rank_correlation, stack
-from replib.claims.table import ANY, Cell, MissingResult, NotTestable, Table
+from replib.claims.table import ANY, LEARNED, Cell, MissingResult, NotTestable, Table
 
 AUTOMATIC = ("LUP", "GUP", "NS")
 METHODS = (*AUTOMATIC, "FP")
@@ -29,8 +29,6 @@ CLEAN, ADVERSARIAL = "clean_accuracy", "adversarial_accuracy"
 BOTH = (CLEAN, ADVERSARIAL)
 SHORT = {CLEAN: "clean accuracy", ADVERSARIAL: "adversarial accuracy"}
 NEAR_ZERO = "near_zero_share"
-LEARNED = 20.0
-"""Clean accuracy, in percent, of a network that has learned something: twice the chance level of ten classes."""
 
 
 def _place(exhibit: str, pair: tuple[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from replib.claims.conditions import Condition, above, below, rank_correlation, stack, within
-from replib.claims.table import ANY, Cell, MissingResult, NotTestable, Table
+from replib.claims.table import ANY, LEARNED, Cell, MissingResult, NotTestable, Table
 
 AWT, RANDOM, DENSE, COSENTINO = "AWT", "random structure", "full model", "Cosentino et al. 2019"
 SETTINGS = (AWT, RANDOM, DENSE, COSENTINO, "NTT", "DNS", "WT", "S-AWT", "IWI", "Bayes", "SVM", "Adv.Tr")
@@ -30,8 +30,6 @@ NATURAL, ADVERSARIAL = "natural_test_accuracy", "adversarial_test_accuracy"
 BOTH = (NATURAL, ADVERSARIAL)
 SHORT = {NATURAL: "natural accuracy", ADVERSARIAL: "adversarial accuracy"}
 DISTANCES = ("kernel_distance", "target_distance")
-LEARNED = 20.0
-"""Natural accuracy, in percent, of a network that has learned something: twice the chance level of ten classes."""
 FEW_POINTS = 3.0  # "a few points" of error in the claim on grafting
 
 

@@ -176,7 +176,7 @@ def dw_gain_over_sparsity(t: Table) -> list[Condition]:
 
 def dw_fat_vs_std(t: Table) -> list[Condition]:
     """CIFAR-100: fast adversarial above standard pre-training at every sparsity after adversarial training; after
-    standard training within one point or one standard deviation up to 95.60 %."""
+    standard training within one point or one standard deviation up to 95.60 %. Not judged where fast adversarial pre-training collapsed."""
     refuse_collapsed(t, exhibit="figure_3", setting=IMP, variant=ANY)
     out = []
     for m in MEASURES:
@@ -289,7 +289,7 @@ def dw_sparse_beats_dense_limited_data(t: Table) -> list[Condition]:
 
 def dw_fat_mid_at_high(t: Table) -> list[Condition]:
     """With 10 % and 1 % of the data: fast adversarial ahead somewhere between 50 and 80 %, adversarial ahead at the
-    greatest sparsity."""
+    greatest sparsity. Not judged where fast adversarial pre-training collapsed."""
     refuse_collapsed(t, exhibit="figure_5", setting=IMP, variant=ANY)
     out = []
     for d in _datasets(t, "figure_5"):
@@ -311,7 +311,7 @@ def dw_fat_mid_at_high(t: Table) -> list[Condition]:
 
 def dw_fat_margin_7379(t: Table) -> list[Condition]:
     """SA of fast adversarial minus adversarial tickets at 73.79 % on CIFAR-10 above 0, with 10 % and with 1 % of the
-    data."""
+    data. Not judged where fast adversarial pre-training collapsed."""
     refuse_collapsed(t, exhibit="figure_5", setting=IMP, variant=ANY)
     out = []
     for fraction in LIMITED:
@@ -331,7 +331,7 @@ def dw_fat_margin_7379(t: Table) -> list[Condition]:
 
 def dw_fat_landscape_flatter(t: Table) -> list[Condition]:
     """Area of the slice below the loss level greatest for fast adversarial pre-training with limited data, clean and
-    attacked."""
+    attacked. Not judged where it collapsed."""
     refuse_collapsed(t, exhibit=("figure_6", "figure_a9"), setting=IMP, variant=ANY)
     out = []
     for exhibit, words in (("figure_6", "clean"), ("figure_a9", "attacked")):

@@ -145,11 +145,15 @@ def directions(r: Any, flats: Mapping[str, Flatness] | None = None, kind: str = 
     lines = []
     for name, flat in (flats or {n: measures(r.profile, run)[0] for n, run in runs(r.profile).items()}).items():
         found = np.stack([r.evidence.arrays(task(flat, seed))[kind] for seed in r.seeds])  # seeds, radii, directions
-        seeds, _, n = found.shape
-        half = stdtrit(seeds * (n - 1), 0.975) * np.sqrt(found.var(2, ddof=1).mean(0) / (n * seeds))
-        for radius, mean, h in zip(flat.radii, found.mean((0, 2)), half, strict=True):
-            lines.append({"setting": name, "radius": radius, "mean": mean, "low": mean - h, "high": mean + h})
+        lines += [{"setting": name, "radius": radius} | _interval(found[:, n]) for n, radius in enumerate(flat.radii)]
     return pd.DataFrame(lines)
+
+
+def _interval(found: np.ndarray) -> dict[str, float]:
+    """Mean, and its 95 % interval over random directions, of one number (seeds, directions)."""
+    seeds, n = found.shape
+    mean, half = found.mean(), stdtrit(seeds * (n - 1), 0.975) * np.sqrt(found.var(1, ddof=1).mean() / (n * seeds))
+    return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
 def widths(r: Any, made: Mapping[str, Curvature] | None = None) -> pd.DataFrame:
@@ -160,9 +164,7 @@ def widths(r: Any, made: Mapping[str, Curvature] | None = None) -> pd.DataFrame:
     for name, job in (made or {n: curvature(r.profile, run) for n, run in runs(r.profile).items()}).items():
         for kind in ("adversarial", "clean"):
             found = np.stack([r.evidence.arrays(task(job, seed))[kind] for seed in r.seeds])  # seeds, directions
-            seeds, n = found.shape
-            half = stdtrit(seeds * (n - 1), 0.975) * np.sqrt(found.var(1, ddof=1).mean() / (n * seeds))
-            lines.append({"setting": name, "loss": kind, "mean": found.mean(), "low": found.mean() - half, "high": found.mean() + half})
+            lines.append({"setting": name, "loss": kind} | _interval(found))
     return pd.DataFrame(lines)
 
 
