@@ -502,13 +502,29 @@ def test_masks_of_a_collapsed_run_are_not_judged() -> None:
     assert "collapsed" in found["sentence"]
 
 
-def test_tickets_of_a_collapsed_pre_training_are_not_judged() -> None:
-    frame = curves(5.0, 0.1, 0)
-    assert verdict("dw_fat_vs_std", frame)["outcome"] != "not testable here"
-    row = frame[frame.variant.str.contains("fast")].iloc[:1]
-    for fell, judged in ((0.0, True), (1.0, False)):
-        found = verdict("dw_fat_vs_std", pd.concat([frame, row.assign(metric="collapsed", value=fell)]))
-        assert (found["outcome"] != "not testable here") is judged
+def test_basins_that_no_network_reaches_are_not_compared() -> None:
+    place = {"paper": "double_win_lottery_tickets", "dataset": "CIFAR-10", "architecture": "ResNet-50", "metric": "basin_area"}
+    ticket = {"setting": "IMP with standard re-training", "sparsity_percent": 73.79}
+
+    def rows(exhibit: str, fraction: str, areas: tuple[float, float, float]) -> list[dict]:
+        kinds = ("standard", "fast adversarial", "adversarial")
+        return [
+            place | ticket | {"exhibit": exhibit, "variant": f"pre_training={k}; data_fraction={fraction}", "seed": s, "value": a + s * (a > 0)}
+            for k, a in zip(kinds, areas, strict=True)
+            for s in range(5)
+        ]
+
+    def judged(attacked: tuple[float, float, float], clean: tuple[float, float, float] = (50, 80, 50)) -> dict:
+        made = [rows("Figure 6", f, clean) + rows("Figure A9", f, attacked) for f in ("10%", "1%")]
+        return verdict("dw_fat_landscape_flatter", pd.DataFrame(sum(made, [])))
+
+    assert judged((0, 20, 10))["outcome"] == "supported"
+    assert judged((0, 0, 10))["outcome"] == "contradicted"  # adversarial pre-training alone has a basin
+    alone = judged((0, 0, 0))
+    assert alone["outcome"] == "inconclusive"  # on clean images it holds
+    assert "below the level" in alone["sentence"]
+    assert judged((0, 0, 0), (80, 50, 50))["outcome"] == "contradicted"
+    assert judged((0, 0, 0), (0, 0, 0))["outcome"] == "not testable here"
 
 
 def test_a_place_where_the_perceptrons_have_learned_nothing_has_no_say_in_theorem_2() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +24,9 @@ from replib.experiments.places import CNN10, CNN100, CNN_MNIST, MLP_MNIST, VGG10
 from replib.experiments.profiles import LAPTOP, PAPER, PROFILES, SMOKE, changed
 from replib.experiments.registry import EXHIBITS, reported
 from replib.experiments.runner import closure
-from replib.methods import MaskSearch, Quota, mask_search
+from replib.methods import AWT, MaskSearch, Quota, mask_search
+from replib.models import Net, tangent
+from replib.models.build import build, prunable
 from replib.plots import tickets
 from replib.spec import Task, task
 from replib.store import Store
@@ -51,6 +54,28 @@ def test_every_printed_row_is_there_and_no_other(name, made, ours):
         found = keys(made(p))
         assert theirs <= found
         assert {row[3] for row in found - theirs} == more
+
+
+SEARCHED = [*MINE, "together/arena"]
+
+
+@pytest.mark.parametrize(("name", "device"), [("laptop", "cpu"), ("workstation", "cpu"), ("paper", "cuda")])
+def test_every_search_fits_into_the_memory_that_a_kernel_may_take(name, device):
+    tasks = closure([task(job, 0) for id in SEARCHED for job in EXHIBITS[id].jobs(PROFILES[name])])
+    found = {t.job for t in tasks if isinstance(t.job, MaskSearch) and isinstance(t.job.goal, AWT)}
+    assert len(found) > 20
+    for job in found:
+        traced, pruned = traced_once(job.net, job.data.role.classes, tuple(job.data.shape))
+        block = min(job.block, max(job.batch, job.held_out))
+        masks = pruned if job.goal.jacobian == "masked" else {}
+        needed = 4 * tangent._floats(traced, masks, block, block, job.goal.entries)
+        assert needed <= tangent.LIMIT[device], f"{job.label()} of {job.net} in {name} needs {needed / 2**30:.1f} GiB"
+
+
+@functools.cache
+def traced_once(net: Net, classes: int, shape: tuple[int, ...]) -> tuple[tangent.Traced, dict[str, torch.Tensor]]:
+    model = build(net, classes=classes, shape=shape, mean=[0.5] * shape[0], std=[0.5] * shape[0], generator=torch.Generator())
+    return tangent._trace(model.eval(), {}, torch.rand(1, *shape)), prunable(model)
 
 
 def test_the_papers_own_setting():

@@ -13,7 +13,7 @@ from replib.experiments.runner import closure
 from replib.experiments.sparsity_winning_twice.runs import FLYING
 from replib.experiments.together import arena
 from replib.methods import MaskSearch, Shuffled, Ticket
-from replib.spec import ReplibError, task
+from replib.spec import ReplibError, key, task
 
 SOURCES = {
     "Random Pruning", "OMP", "SNIP", "GraSP", "SynFlow", "IGQ", "Robust Bird", "Flying Bird", "Flying Bird+",
@@ -46,8 +46,16 @@ def test_all_have_the_density_that_flying_bird_plus_ends_with(line):
 def test_twins_shuffle_the_mask_of_their_method(line):
     original = by_name(line.setting.removesuffix(" (shuffled)"))
     assert isinstance(line.run.ticket.rule, Shuffled)
-    assert line.run.ticket.rule.ticket == (original.run if original.setting in FLYING else original.run.ticket)
+    shared = {"NTT": "S-AWT"}  # as many weights in every layer, and the same shuffle
+    drawn = by_name(shared.get(original.setting, original.setting)).run
+    assert line.run.ticket.rule.ticket == (drawn if original.setting in FLYING else drawn.ticket)
     assert line.run.method == by_name("Baseline").run.method  # a fixed mask
+
+
+def test_the_searches_are_paid_for_and_share_one_twin():
+    for name in ("S-AWT", "NTT"):
+        assert by_name(name).costs == {"search": by_name(name).run.ticket}
+    assert key(by_name("S-AWT (shuffled)").run) == key(by_name("NTT (shuffled)").run)
 
 
 def test_rounds_of_iterative_pruning_follow_each_other():

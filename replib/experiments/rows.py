@@ -14,7 +14,8 @@ import torch
 
 from replib.analysis.evaluation import Evaluate
 from replib.attacks.spec import Attack
-from replib.methods import BirdSearch, Searched, Ticket
+from replib.experiments.cost import operations
+from replib.methods import BirdSearch, MaskSearch, Searched, Ticket
 from replib.models import Net
 from replib.models.build import build
 from replib.sparsity.flops import inference_flops, layer_sizes, training_flops
@@ -134,11 +135,13 @@ def _history(reader: Reader, t: Task) -> list[tuple[float, dict[str, int] | None
 
 
 def training_cost(reader: Reader, t: Task, accounting: str, density: float | None = None) -> float:
-    """Operations of a finished run, evaluation left out.
+    """Operations of a finished run or mask search, evaluation left out.
 
     The paper charges Robust Bird all epochs of its search, whenever that ended. Counted exactly, a search pays until it had the ticket of
     `density`; others that it looks for may take longer.
     """
+    if isinstance(t.job, MaskSearch):
+        return operations(t)
     run: Train = t.job
     attack = attack_of(run.loss)
     steps = 0 if attack is None else getattr(attack, "steps", 1)
@@ -183,7 +186,8 @@ def row_values(reader: Reader, row: Row, seed: int) -> dict[str, float]:
         total = sum(training_cost(reader, task(j, seed), accounting, density) for j in (row.run, *row.costs.values()))
         values[f"training_flops{name}_e17"] = total / 1e17
         values[f"inference_flops{name}_e9"] = inference_flops(layers(row.run), _history(reader, t)[-1][1], accounting) / 1e9
-    values["collapsed"] = float(any(reader.results(task(j, seed))["collapsed"] for j in (row.run, *row.costs.values())))
+    trained = [j for j in (row.run, *row.costs.values()) if isinstance(j, Train)]
+    values["collapsed"] = float(any(reader.results(task(j, seed))["collapsed"] for j in trained))
     return values | _settling(reader, row, seed) | _top_layers(reader, row, seed)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from replib.attacks import PGD
+from replib.experiments.foresight import Searching
 from replib.experiments.places import MLP_MNIST
 from replib.experiments.profiles import Profile
 from replib.experiments.recipe import Recipe
@@ -55,7 +56,11 @@ def search(p: Profile, place: Place, density: float, norm: Norm = "linf", entrie
 
 
 def _searched(p: Profile, place: Place, density: float, goal: Goal) -> MaskSearch:
-    r, s = recipe(p, place), p.foresight.searches[place]
+    return searching(recipe(p, place), p.foresight.searches[place], density, goal)
+
+
+def searching(r: Recipe, s: Searching, density: float | Train, goal: Goal) -> MaskSearch:
+    """The search of a recipe's network for a goal, as long and as fast as `s` says."""
     return MaskSearch(
         r.data, r.net, density, goal, epochs=s.epochs, batch=s.batch, lr=s.lr, every=s.every, held_out=s.held_out, block=s.block
     )

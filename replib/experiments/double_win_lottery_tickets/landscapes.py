@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from replib.analysis.curvature import Curvature
 from replib.analysis.landscape import Landscape
 from replib.analysis.trajectory import Trajectory
 from replib.attacks import PGD
@@ -29,6 +30,7 @@ from replib.experiments.exhibit import Exhibit
 from replib.experiments.places import TO_CIFAR10
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
+from replib.experiments.sparsity_winning_twice import figure_5
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 from replib.training import Train
@@ -76,6 +78,18 @@ def path(p: Profile, which: Which) -> Trajectory:
     return Trajectory(network(p, which), attack(p), **_size(p))
 
 
+def curvature(p: Profile, which: Which) -> Curvature:
+    """Width of the basin, largest eigenvalue and gradient by the images, of the clean and of the attacked loss."""
+    few = {"directions": 2, "iterations": 3} if p.tiny else {}
+    return Curvature(network(p, which), attack(p), images=_size(p)["images"], **few)
+
+
+def widths(r: Any, kind: str) -> pd.DataFrame:
+    """Width of the basin of one loss ("clean" or "adversarial") by network, with its interval over random directions."""
+    found = figure_5.widths(r, {name(n): curvature(r.profile, n) for n in NETWORKS})
+    return found[found.loss == kind].drop(columns="loss")
+
+
 def basin_area(loss: np.ndarray) -> float:
     """Percent of a surface's points with a loss below :data:`LEVEL`."""
     return 100 * float((loss < LEVEL).mean())
@@ -89,7 +103,7 @@ def contours(exhibit: str, title: str, *, attacked: bool) -> Exhibit:
     """
 
     def jobs(p: Profile) -> list[Job]:
-        return [job for n in NETWORKS for job in (path(p, n), surface(p, n, attacked=attacked))]
+        return [job for n in NETWORKS for job in (path(p, n), surface(p, n, attacked=attacked), curvature(p, n))]
 
     def lines(reader: Reader, p: Profile, seed: int) -> Iterator[dict[str, Any]]:
         for n in NETWORKS:
@@ -97,8 +111,10 @@ def contours(exhibit: str, title: str, *, attacked: bool) -> Exhibit:
             for i, share in enumerate(found["explained"], start=1):
                 yield _line(n, seed, f"explained_variance_{i}_percent", 100 * share)
             yield _line(n, seed, "path_loss_end", found["centre"]["adversarial" if attacked else "clean"])
-            yield _line(n, seed, "collapsed", float(reader.results(task(pretrained(p, n[0]).run, seed))["collapsed"]))
+            yield _line(n, seed, "stopped_early", float(reader.results(task(pretrained(p, n[0]).run, seed))["collapsed"]))
             yield from _areas(reader, p, n, seed, attacked)
+            for metric, value in reader.results(task(curvature(p, n), seed))["adversarial" if attacked else "clean"].items():
+                yield _line(n, seed, metric, value)
 
     def read(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
         done = complete(reader, jobs(p), seeds)

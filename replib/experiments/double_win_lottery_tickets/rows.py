@@ -49,7 +49,7 @@ class Moved(Line):
         found = {m: reader.results(task(job, seed))[self.place]["accuracy"] for m, job in self.evaluations.items()}
         pretrained = reader.results(task(self.run.init.run, seed))
         return found | {
-            "collapsed": float(pretrained["collapsed"]),  # fast adversarial pre-training, by its own watch
+            "stopped_early": float(pretrained["collapsed"]),  # fast adversarial pre-training, by its own watch
             "best_epoch": results["checkpoints"][BEST[self.training]]["epoch"],
             "lr_times_decay": results["lr_times_decay"],
             "train_seconds": reader.summary(task(self.run, seed))["cost"]["wall_seconds"],

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from replib.experiments.achieving_robustness_via_sparsity.runs import ROUNDS as LOTTERY
 from replib.experiments.achieving_robustness_via_sparsity.runs import share
+from replib.experiments.adversarial_winning_tickets.searches import searching
 from replib.experiments.exhibit import rows_exhibit
 from replib.experiments.places import CIFAR10, VGG10
 from replib.experiments.profiles import Profile, Recipe
@@ -62,16 +63,18 @@ def masks(p: Profile, density: Train) -> dict[str, tuple[Job, dict[str, Job]]]:
 
     Departs: adversarial winning tickets are searched with the sampled diagonal of the kernel (S-AWT), as the fourth paper does for networks
     of this kind.
+    Departs: neural tangent transfer has no penalty on active weights. Its authors start from normal weights; from the uniform ones of all
+    networks here the penalty alone exchanges a fifth of the mask each time it is renewed.
     """
     r, s = p.recipe(*CIFAR10), p.foresight.searches[VGG10]
     pruned, drawn = iterative(r), lottery(r)
-    goals = {"S-AWT": AWT(attack=r.attack(), entries="diagonal", refresh=s.refresh), "NTT": replace(NTT, refresh=s.refresh)}
-    search = {"epochs": s.epochs, "batch": s.batch, "lr": s.lr, "every": s.every}
+    goals = {"S-AWT": AWT(attack=r.attack(), entries="diagonal", refresh=s.refresh), "NTT": replace(NTT, refresh=s.refresh, penalty=0.0)}
     found: dict[str, tuple[Job, dict[str, Job]]] = {
         "IMP": (ticket(r, density, Magnitude(pruned[-1])), {f"round {i}": j for i, j in enumerate(pruned, 1)}),
         "Winning Ticket": (ticket(r, density, Magnitude(drawn[-1])), {f"round {i}": j for i, j in enumerate(drawn, 1)}),
     }
-    return found | {name: (MaskSearch(r.data, r.net, density, goal, **search), {}) for name, goal in goals.items()}
+    made = {name: searching(r, s, density, goal) for name, goal in goals.items()}
+    return found | {name: (search, {"search": search}) for name, search in made.items()}
 
 
 def rows(p: Profile) -> list[Row]:
@@ -85,13 +88,17 @@ def rows(p: Profile) -> list[Row]:
 
 
 def _twins(r: Recipe, ended: Train, made: list[Row]) -> Iterator[Row]:
-    """Shuffled twins of all masks that are not random to begin with. Of the Flying Birds it is the mask that they end with."""
-    there = {line.setting for line in made}
+    """Shuffled twins of all masks that are not random to begin with. Of the Flying Birds it is the mask that they end with. Searches at
+    initialization leave as many weights to each layer as one another, and share theirs."""
+    there, searched = {line.setting for line in made}, None
     for line in made:
         name = f"{line.setting} (shuffled)"
         if line.setting in ("Baseline", "Random Pruning", "IGQ") or line.setting.endswith("(shuffled)") or name in there:
             continue
         mask = line.run if line.setting in FLYING else line.run.ticket
+        if isinstance(mask, MaskSearch):
+            searched = searched or mask
+            mask = searched
         yield _row(r, name, r.pgd_at(ticket=ticket(r, ended, Shuffled(mask)), name=f"{line.setting}, shuffled"), {})
 
 
