@@ -507,16 +507,16 @@ def test_basins_that_no_network_reaches_are_not_compared() -> None:
     ticket = {"setting": "IMP with standard re-training", "sparsity_percent": 73.79}
 
     def rows(exhibit: str, fraction: str, areas: tuple[float, float, float]) -> list[dict]:
-        kinds = ("standard", "fast adversarial", "adversarial")
+        kinds, there = ("standard", "fast adversarial", "adversarial"), place | ticket | {"exhibit": exhibit}
         return [
-            place | ticket | {"exhibit": exhibit, "variant": f"pre_training={k}; data_fraction={fraction}", "seed": s, "value": a + s * (a > 0)}
+            there | {"variant": f"pre_training={k}; data_fraction={fraction}", "seed": s, "value": a + s * (a > 0)}
             for k, a in zip(kinds, areas, strict=True)
             for s in range(5)
         ]
 
     def judged(attacked: tuple[float, float, float], clean: tuple[float, float, float] = (50, 80, 50)) -> dict:
         made = [rows("Figure 6", f, clean) + rows("Figure A9", f, attacked) for f in ("10%", "1%")]
-        return verdict("dw_fat_landscape_flatter", pd.DataFrame(sum(made, [])))
+        return verdict("dw_fat_landscape_flatter", pd.DataFrame([row for part in made for row in part]))
 
     assert judged((0, 20, 10))["outcome"] == "supported"
     assert judged((0, 0, 10))["outcome"] == "contradicted"  # adversarial pre-training alone has a basin

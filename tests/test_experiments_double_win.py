@@ -300,3 +300,12 @@ def test_rows_read_what_they_name(store):
         {"standard_accuracy"},
         {"standard_accuracy", "robust_accuracy"},
     ]
+
+
+def test_masks_of_the_real_size_are_drawn_where_the_network_is_a_smaller_one():
+    large = masks.real_size(LAPTOP)
+    assert {t.net.arch for t in large.tickets} == {"resnet50"}
+    assert {t.density for t in large.tickets} == {runs.kept(16)}
+    assert large in masks.figure_7(LAPTOP)
+    assert masks.real_size(PAPER) is None
+    assert masks.real_size(SMOKE) is None

@@ -45,6 +45,14 @@ def test_a_ladder_of_magnitude_tickets_keeps_the_largest_of_what_was_left(store)
         left = kept
 
 
+def test_magnitude_without_a_run_keeps_the_largest_initial_weights(store):
+    job = Ticket(RECIPE.data, RECIPE.net, 0.3, Magnitude(None), "conv")
+    scene, masks = draw(job, Context(store, task(job, 3)))
+    wanted = global_top({n: w.detach().abs() for n, w in prunable(scene.net, "conv").items()}, 0.3)
+    assert all(torch.equal(masks[n], wanted[n]) for n in wanted)
+    assert execute(task(job, 3), store)["results"]["density"] == pytest.approx(0.3, abs=1e-3)
+
+
 @pytest.mark.parametrize(("rule", "score"), [(SNIP(per_class=2), scores.snip), (GraSP(per_class=2), scores.grasp)])
 def test_tickets_by_saliency_keep_the_greatest_scores_on_as_many_images_of_each_class(store, rule, score):
     job = Ticket(RECIPE.data, RECIPE.net, 0.2, rule)

@@ -162,16 +162,16 @@ class SynFlow(Rule):
 
 @dataclass(frozen=True)
 class Magnitude(Rule):
-    """The largest weights of a trained run, pooled over layers (A: one-shot magnitude pruning, OMP; B: GUP), or `layerwise` the largest
-    of each layer at one density (B: LUP). `classifier` is then a density of its own for the last layer (D: the iterative ticket of
-    Cosentino et al.); that of the other layers follows from the ticket's.
+    """The largest weights of a trained run, or (None) of the network that the seed initialises, pooled over layers (A: one-shot magnitude
+    pruning, OMP; B: GUP), or `layerwise` the largest of each layer at one density (B: LUP). `classifier` is then a density of its own for
+    the last layer (D: the iterative ticket of Cosentino et al.); that of the other layers follows from the ticket's.
 
     Of a run that is sparse already, active weights only: masks of a ladder are nested (iterative magnitude pruning).
 
     Departs: of layer-wise counts that are no whole numbers, some are rounded up and some down, so that the whole network has the density.
     """
 
-    run: Train | Pinned
+    run: Train | Pinned | None
     checkpoint: str = "final"
     layerwise: bool = False
     classifier: float | None = None
@@ -184,10 +184,10 @@ class Magnitude(Rule):
                 raise SpecError("Magnitude.classifier is a density of one layer; give layerwise=True with it, or leave it out.")
 
     def draw(self, scene: Scene) -> Masks:
-        parent = scene.context.parent(self.run)
-        source = trained(scene.context, parent, self.checkpoint, scene.split)
+        parent = scene.context.parent(self.run) if self.run else None
+        source = trained(scene.context, parent, self.checkpoint, scene.split) if parent else scene.net
         magnitudes = {n: w.detach().abs().cpu() for n, w in prunable(source, scene.job.scope).items()}  # masks are kept there
-        masks = ticket_masks(scene.context.store, parent, source) if parent.job.ticket else {}
+        masks = ticket_masks(scene.context.store, parent, source) if parent and parent.job.ticket else {}
         if masks and round(scene.density * size(masks)) > sum(counts(masks).values()):
             raise ReplibError(
                 f"A ticket of density {scene.density:g} cannot be drawn from a run that has only {density(masks):.4g} of its weights left; "

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from replib.analysis.kernels import Kernels
-from replib.experiments.double_win_lottery_tickets.runs import IMP_ST, PAPER, PRE_TRAININGS, SHORT, ladder, percent
+from replib.data import Data
+from replib.experiments.double_win_lottery_tickets.runs import IMP_ST, OMP, PAPER, PRE_TRAININGS, RP, SHORT, kept, ladder, percent
 from replib.experiments.exhibit import Exhibit
 from replib.experiments.places import SOURCE
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
+from replib.methods import Magnitude, Random, Ticket
+from replib.models import Net
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 
@@ -34,9 +37,26 @@ def figure_a8(p: Profile) -> list[Job]:
     return [kernels(p, rounds) for rounds in p.transfer.rounds]
 
 
+REAL = "ResNet-50, initial weights"
+_PICTURES = Data("mnist_source", augment="none", n_train=60, n_val=20, n_test=20, height=64)  # a mask at initialization does not see them
+
+
+def real_size(p: Profile) -> Kernels | None:
+    """One-shot magnitude and random masks of the whole ResNet-50 at its initial weights, where the profile's own network is smaller.
+
+    They check the counting and the drawing at the paper's size. None where the figure has that size anyway, or only the machinery runs.
+    """
+    net = Net("resnet50")
+    if p.tiny or p.transfer.source.net == net:
+        return None
+    rules = (Magnitude(None), Random())
+    return Kernels(tuple(Ticket(_PICTURES, net, kept(DRAWN), rule, "conv") for rule in rules), heatmap=COLUMNS)
+
+
 def figure_7(p: Profile) -> list[Job]:
     """The masks that are drawn."""
-    return [kernels(p, DRAWN)]
+    large = real_size(p)
+    return [kernels(p, DRAWN), *([large] if large else [])]
 
 
 def read_a8(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
@@ -93,16 +113,36 @@ def read_7(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
     done = complete(reader, figure_7(p), seeds)
     line = {"sparsity_percent": percent(DRAWN)}
     lines = (found for s in done for found in _zeros(reader.results(task(kernels(p, DRAWN), s)), line | {"seed": s}))
-    return tidy(PAPER, "figure_7", SOURCE, lines)
+    large = real_size(p)
+    whole = (found for s in done if large for found in _whole(reader.results(task(large, s)), line | {"seed": s}))
+    return tidy(PAPER, "figure_7", SOURCE, chain(lines, whole))
+
+
+def _whole(found: dict[str, Any], line: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for setting, mask in zip((OMP, RP), found["tickets"], strict=True):
+        mine = line | {"setting": setting, "variant": f"network={REAL}"}
+        for metric, own in NUMBERS.items():
+            yield mine | {"metric": metric, "value": float(mask[own])}
+        yield mine | {"metric": "effective_sparsity_percent", "value": 100 * (1 - mask["effective_density"])}
 
 
 def bands(r: Any, seed: int) -> dict[str, dict[str, np.ndarray]]:
     """Share of zero kernels, uint8 (rows, columns), 255 where all are zero: by pre-training and block."""
-    arrays = r.evidence.arrays(task(kernels(r.profile, DRAWN), seed))
-    found: dict[str, dict[str, np.ndarray]] = {SHORT[kind]: {} for kind in PRE_TRAININGS}
+    return _bands(r, kernels(r.profile, DRAWN), [SHORT[kind] for kind in PRE_TRAININGS], seed)
+
+
+def large_bands(r: Any, seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """The same of :func:`real_size`, by rule; empty where there is none."""
+    large = real_size(r.profile)
+    return _bands(r, large, [OMP, RP], seed) if large else {}
+
+
+def _bands(r: Any, job: Kernels, names: Sequence[str], seed: int) -> dict[str, dict[str, np.ndarray]]:
+    arrays = r.evidence.arrays(task(job, seed))
+    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
     for name in sorted(arrays):
         _, n, block = name.split("/")
-        found[SHORT[PRE_TRAININGS[int(n)]]][block] = arrays[name]
+        found[names[int(n)]][block] = arrays[name]
     return found
 
 
