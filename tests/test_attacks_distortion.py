@@ -133,6 +133,14 @@ def test_the_smallest_radius_that_ever_succeeded_counts(case, monkeypatch):
     assert found.tolist() == [7.5, 7.5]
 
 
+@pytest.mark.parametrize("breaking", [150, 203])
+def test_the_largest_radius_itself_is_tried(case, breaking, monkeypatch):
+    model, x, y = case[:3]
+    monkeypatch.setattr(distortion, "breaks", lambda model, x, y, radii, *_: radii > breaking / 255)
+    found = least_distortion(model, x, y, torch.Generator().manual_seed(0), largest=204 / 255)
+    assert found[found > 0].mul(255).tolist() == pytest.approx([breaking] * int((found > 0).sum()), abs=0.1)
+
+
 def test_images_do_not_depend_on_their_neighbours_in_size_of_batch(case):
     net, x, y = case
     whole = least_distortion(net, x, y, torch.Generator().manual_seed(2), steps=40, largest=1.0)

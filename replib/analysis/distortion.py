@@ -30,6 +30,7 @@ class Distortion(Job):
     """
 
     kind: ClassVar[str] = "distortion"
+    version: ClassVar[int] = 2  # `largest` itself is tried, where it is no multiple of the first radius
 
     run: Train | Pinned
     checkpoint: str = "best_sum"

@@ -27,7 +27,7 @@ def least_distortion(
     """Radii (B,) of the smallest ball of `norm` around each image in which PGD succeeded; 0 for images that are misclassified as they are,
     infinite where `largest` does not suffice.
 
-    The radius doubles from `first` until the attack succeeds, then the bracket is halved until it is narrower than `tolerance`. PGD is not
+    The radius doubles from `first`, up to `largest`, until the attack succeeds, then the bracket is halved until it is narrower than `tolerance`. PGD is not
     monotone in its radius: the smallest radius that ever succeeded counts. x (B, C, H, W) in [0, 1]; the step is max(2.5 / steps, 1 / 8)
     times the radius, starts are random from `generator`, and an image is broken when any iterate is misclassified.
 
@@ -38,10 +38,10 @@ def least_distortion(
             wrong = model(x).argmax(1) != y
         low, high = x.new_zeros(len(x)), x.new_full((len(x),), torch.inf)
         high[wrong] = 0.0
-        radius = first
-        while radius <= largest * (1 + 1e-9) and (todo := high.isinf()).any():
+        radius = 0.0
+        while radius < largest and (todo := high.isinf()).any():
+            radius = min(max(2 * radius, first), largest)
             _try(model, x, y, todo, x.new_full((len(x),), radius), low, high, steps, norm, generator)
-            radius *= 2
         while (todo := high.isfinite() & (high - low > tolerance)).any():
             _try(model, x, y, todo, (low + high) / 2, low, high, steps, norm, generator)
     return high

@@ -26,6 +26,7 @@ class Pruning:
     distortion_images: int | None = None
     distortion_steps: int = 100
     penalty: float = 1.0  # on slimming's strength, so that a short run's scales shrink as far as a long one's
+    penalties: Mapping[tuple[str, str], float] = field(default_factory=dict)  # and by place, where that is another factor
     tiny_lr: float = 0.1  # on the learning rate for Tiny-ImageNet
     tiny_stride: int = 1  # of the first convolution there
     longer: Mapping[tuple[str, str], float] = field(default_factory=dict)  # than `epochs`, by place, where less is not enough
@@ -114,15 +115,17 @@ LAPTOP = Profile(
     },
     # Departs: B's full runs take the recipe's epochs, no fifth more, but for VGG-16 on a hundred classes, which has hardly learned by then
     # (calibration). Stop-C waits for an eighth of a full run, two or three epochs, where the paper's ten are a twenty-fourth. Its tables
-    # are evaluated with PGD-20, its distortion search takes 100 images and PGD-20. Its networks for Tiny-ImageNet halve the pictures in
-    # the first convolution, as many for ImageNet do, which costs a quarter and learns about as much (calibration).
+    # are evaluated with PGD-20, its distortion search takes 200 images and PGD-20. Its networks for Tiny-ImageNet halve the pictures in
+    # the first convolution, as many for ImageNet do, which costs a quarter and learns about as much (calibration). There the learning rate
+    # is ten times the paper's, and slimming's strength a fraction of the others'.
     pruning=Pruning(
         epochs=1.0,
         steps=20,
         patience=1 / 8,
-        distortion_images=100,
+        distortion_images=200,
         distortion_steps=20,
         penalty=400.0,
+        penalties={TINY: 10.0, DENSE_TINY: 30.0},
         tiny_lr=1.0,
         tiny_stride=2,
         longer={VGG100: 1.5},
@@ -204,7 +207,15 @@ WORKSTATION = Profile(
         DENSE10: replace(_PART, net=Net("densenet_small")),
         DENSE_TINY: replace(_PART_TINY, net=Net("densenet_small")),
     },
-    pruning=Pruning(steps=20, distortion_images=200, distortion_steps=20, penalty=40.0, tiny_lr=1.0),
+    pruning=Pruning(
+        steps=20,
+        patience=1 / 8,
+        distortion_images=200,
+        distortion_steps=20,
+        penalty=40.0,
+        penalties={TINY: 4.0, DENSE_TINY: 12.0},
+        tiny_lr=1.0,
+    ),
     foresight=foresight.WORKSTATION,
     transfer=transfer.WORKSTATION,
     flagship=3,

@@ -48,6 +48,7 @@ STYLE: dict[str, Look] = {
     "Inverse Weights Inheritance": Look("#cc79a7", "*", "-", "IWI"),
     "Sparsity penalty": Look("#7f7f7f", "s", "--"),
     "Dense, trained again": Look("#000000", "o"),
+    "Base for slimming": Look("#7f7f7f", "D"),
     "Winning Ticket": Look("#0072b2", "o"),
     "IMP": Look("#7f7f7f", "D"),
     "Few-shot Ticket": Look("#e69f00", "^"),

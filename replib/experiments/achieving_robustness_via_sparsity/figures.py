@@ -12,7 +12,7 @@ import pandas as pd
 from replib.analysis.weights import Weights
 from replib.experiments.achieving_robustness_via_sparsity.rows import Network
 from replib.experiments.achieving_robustness_via_sparsity.runs import METHODS, PAPER, base, inherited, penalised, pruned, winning
-from replib.experiments.achieving_robustness_via_sparsity.tables import table_1, tickets
+from replib.experiments.achieving_robustness_via_sparsity.tables import SLIMMED, table_1, tickets
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.places import CIFAR10, CIFAR100, VGG10, VGG100
 from replib.experiments.profiles import Profile
@@ -24,7 +24,7 @@ from replib.training import Compose, FromRun, Train
 
 def figure_1(p: Profile) -> list[Network]:
     """The networks of Tables 1 and 3 on CIFAR-10: adversarial accuracy against the number of parameters."""
-    once = [r for r in table_1(p) if r.dataset == CIFAR10[0] and r.checkpoint != "initial"]
+    once = [r for r in table_1(p) if r.dataset == CIFAR10[0] and r.checkpoint != "initial" and r.setting != SLIMMED]
     return [*once, *(r for where in (CIFAR10, VGG10) for r in tickets(p, where) if r.setting != "Baseline")]
 
 

@@ -42,10 +42,11 @@ def until(p: Profile, r: Recipe, stop: Stop, epochs: int = FULL) -> dict[str, An
     """Length and schedule of a run. Stop-E divides the learning rate by ten after each third of `epochs` of the paper's 240; Stop-C when
     validation loss stalls, and ends the run when it has stalled at the lowest rate.
 
-    Departs: a run whose loss does not stall is ended after three full ones; the paper gives no limit.
+    Departs: a run whose loss does not stall is ended after three full ones; the paper gives no limit. Stop-E takes at least three epochs, one
+    at each rate: of a short full run 45 epochs of 240 may be two.
     """
     if stop == "Stop-E":
-        return {"epochs": share(r, epochs), "schedule": Steps((1 / 3, 2 / 3))}
+        return {"epochs": max(3, share(r, epochs)), "schedule": Steps((1 / 3, 2 / 3))}
     longest = p.pruning.longest
     return {"epochs": round(longest * r.epochs), "schedule": Plateau(patience_fraction=p.pruning.patience / longest)}
 
@@ -69,7 +70,7 @@ def slimmed(p: Profile, where: tuple[str, str], stop: Stop) -> Train:
     Liu et al. (1e-4 for VGG, 1e-5 for the others), in short runs multiplied so that scales shrink as far as in a long one.
     """
     plain = base(p, where, stop)
-    strength = (1e-4 if where in (VGG10, VGG100) else 1e-5) * p.pruning.penalty
+    strength = (1e-4 if where in (VGG10, VGG100) else 1e-5) * p.pruning.penalties.get(where, p.pruning.penalty)
     return replace(plain, loss=Slimming(plain.loss, strength), name="Base network for slimming")
 
 

@@ -18,6 +18,7 @@ from replib.experiments.achieving_robustness_via_sparsity.runs import (
     penalised,
     pruned,
     recipe,
+    slimmed,
     winning,
 )
 from replib.experiments.exhibit import Exhibit, rows_exhibit
@@ -56,15 +57,19 @@ def cells(p: Profile, where: tuple[str, str]) -> list[tuple[str, float]]:
     ]
 
 
+SLIMMED = "Base for slimming"
+
+
 def table_1(p: Profile) -> list[Network]:
     """The base networks, and each pruned in one shot, before and after it is trained again. The dense network trained again is ours: it
-    says what of a difference is due to the longer training."""
+    says what of a difference is due to the longer training; so is the network that slimming prunes, whose base has a penalty."""
     made = []
     for where, stop in PLACES.items():
         variant = f"stopping_criterion={stop}"
         made.append(network(p, where, "Baseline", 0.0, base(p, where, stop), variant=variant, bound=True))
         dense, costs = again(p, where, stop), {"base": base(p, where, stop)}
         made.append(network(p, where, "Dense, trained again", 0.0, dense, variant=variant, bound=True, costs=costs))
+        made.append(network(p, where, SLIMMED, 0.0, slimmed(p, where, stop), variant=variant, bound=True))
         for method, ratio in cells(p, where):
             run, costs = pruned(p, where, method, ratio, stop), {"base": parent_of(p, where, method, stop)}
             after = network(p, where, method, ratio, run, variant=variant, bound=True, costs=costs)
