@@ -527,6 +527,33 @@ def test_basins_that_no_network_reaches_are_not_compared() -> None:
     assert judged((0, 0, 0), (0, 0, 0))["outcome"] == "not testable here"
 
 
+def slimming(base: float | None, *, beyond: float = 0.0) -> pd.DataFrame:
+    """Table 1 of B on two data sets: layer-wise pruning loses nothing until 90 %, slimming starts from a network ten points lower (`base`)."""
+    places = [("achieving_robustness_via_sparsity", "table_1", d, "ResNet-18") for d in ("CIFAR-10", "Tiny-ImageNet")]
+    lines = [("Baseline", 0, 80.0), *((m, s, v) for m, start in (("LUP", 80), ("NS", 70)) for s, v in ((30, start), (60, start), (90, 40)))]
+    lines += [("Base for slimming", 0, base)] if base else []
+    rows = [
+        (*place, level, setting, "stopping_criterion=Stop-E", metric, seed, value + 0.01 * seed)
+        for place in places
+        for setting, level, value in lines
+        for metric in ("clean_accuracy", "adversarial_accuracy")
+        for seed in range(5)
+    ]
+    rows += [(*places[0], 90, "NS", "stopping_criterion=Stop-E", "channels_beyond_ratio", seed, beyond) for seed in range(5)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def test_slimming_is_compared_with_the_network_that_it_prunes() -> None:
+    assert verdict("iwi_lup_ns_drop_late", slimming(None))["outcome"] == "contradicted"
+    assert verdict("iwi_lup_ns_drop_late", slimming(70.0))["outcome"] == "supported"
+
+
+def test_a_network_that_slimming_could_not_make_has_no_say() -> None:
+    found = verdict("iwi_lup_ns_drop_late", slimming(70.0, beyond=2))
+    assert "a layer would be empty in NS at 90 %" in found["sentence"]
+    assert found["outcome"] != "supported"
+
+
 def test_a_place_where_the_perceptrons_have_learned_nothing_has_no_say_in_theorem_2() -> None:
     paper = "achieving_robustness_via_sparsity"
 

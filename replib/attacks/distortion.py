@@ -27,9 +27,9 @@ def least_distortion(
     """Radii (B,) of the smallest ball of `norm` around each image in which PGD succeeded; 0 for images that are misclassified as they are,
     infinite where `largest` does not suffice.
 
-    The radius doubles from `first`, up to `largest`, until the attack succeeds, then the bracket is halved until it is narrower than `tolerance`. PGD is not
-    monotone in its radius: the smallest radius that ever succeeded counts. x (B, C, H, W) in [0, 1]; the step is max(2.5 / steps, 1 / 8)
-    times the radius, starts are random from `generator`, and an image is broken when any iterate is misclassified.
+    The radius doubles from `first`, up to `largest`, until the attack succeeds, then the bracket is halved until it is narrower than
+    `tolerance`. PGD is not monotone in its radius: the smallest radius that ever succeeded counts. x (B, C, H, W) in [0, 1]; the step is
+    max(2.5 / steps, 1 / 8) times the radius, starts are random from `generator`, and an image is broken when any iterate is misclassified.
 
     Departs: the paper calls it a lower bound; an attack bounds the distance to the decision boundary from above.
     """

@@ -269,6 +269,10 @@ class Table:
         """Mean of a cell over all its seeds, the same in every replicate: for preconditions, which are judged once."""
         return float(np.nanmean(self.sample.values[self._there(cell)]))
 
+    def least(self, cell: Cell) -> float:
+        """The least value of a cell over all its seeds, the same in every replicate."""
+        return float(np.nanmin(self.sample.values[self._there(cell)]))
+
     def _there(self, cell: Cell) -> Cell:
         if cell not in self.sample.values:
             raise MissingResult(f"{cell.words()} is missing in {cell.exhibit}; run that exhibit with all its measures.")

@@ -111,10 +111,12 @@ def _lines(reader: Reader, s: Sampled, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def decayed(reader: Reader, run: Train, seed: int) -> float:
-    """Sum over steps of learning rate times weight decay, of the run and of those whose weights it inherited."""
+    """Sum over steps of learning rate times weight decay, of the run and of those whose weights it inherited; of inverse inheritance the
+    mean over weights, since those outside the ticket start anew."""
     own = reader.results(task(run, seed))["lr_times_decay"]
-    start = run.init.inside if isinstance(run.init, Compose) else run.init
-    return own + (decayed(reader, start.run, seed) if isinstance(start, FromRun) else 0.0)
+    if isinstance(run.init, Compose):
+        return own + reader.results(task(run.init.ticket, seed))["density"] * decayed(reader, run.init.inside.run, seed)
+    return own + (decayed(reader, run.init.run, seed) if isinstance(run.init, FromRun) else 0.0)
 
 
 def histograms(reader: Reader, samples: Sequence[Sampled], seeds: Sequence[int]) -> list[tuple[Sampled, np.ndarray, np.ndarray]]:

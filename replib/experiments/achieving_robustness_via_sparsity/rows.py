@@ -13,10 +13,10 @@ from replib.analysis.distortion import Distortion
 from replib.analysis.evaluation import Evaluate
 from replib.data import Data
 from replib.experiments.rows import Line, right, training_cost
-from replib.methods import Ticket
+from replib.methods import NetworkSlimming, Ticket
 from replib.models import Net
 from replib.models.build import build
-from replib.sparsity.structure import parameters
+from replib.sparsity.structure import channels, parameters
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 from replib.training import Train
@@ -70,6 +70,9 @@ class Network(Line):
             "train_seconds": spent["wall_seconds"],
             "peak_memory_mib": spent["peak_memory_bytes"] / 2**20,
         }
+        if isinstance(getattr(self.run.ticket, "rule", None), NetworkSlimming):
+            kept, whole = reader.results(task(self.run.ticket, seed))["channels"], channels_of(self.run)
+            found["channels_beyond_ratio"] = sum(kept.values()) - round(self.run.ticket.density * whole)
         paid = [task(job, seed) for job in (self.run, *self.costs.values())]
         found["training_flops_exact_e17"] = sum(training_cost(reader, p, "exact") for p in paid) / 1e17
         if self.distortion:
@@ -93,6 +96,11 @@ def parameters_left(reader: Reader, run: Train, seed: int) -> int:
     assert isinstance(run.ticket, Ticket)
     drawn = reader.results(task(run.ticket, seed))
     return drawn.get("parameters", whole - sum(drawn["sizes"].values()) + sum(drawn["kept"].values()))
+
+
+def channels_of(run: Train) -> int:
+    """How many channels of the run's whole network can be removed."""
+    return sum(c.size for c in channels(run.net, run.data.role.classes, tuple(run.data.shape)))
 
 
 @functools.cache

@@ -42,8 +42,8 @@ def until(p: Profile, r: Recipe, stop: Stop, epochs: int = FULL) -> dict[str, An
     """Length and schedule of a run. Stop-E divides the learning rate by ten after each third of `epochs` of the paper's 240; Stop-C when
     validation loss stalls, and ends the run when it has stalled at the lowest rate.
 
-    Departs: a run whose loss does not stall is ended after three full ones; the paper gives no limit. Stop-E takes at least three epochs, one
-    at each rate: of a short full run 45 epochs of 240 may be two.
+    Departs: a run whose loss does not stall is ended after three full ones; the paper gives no limit. Stop-E takes at least three epochs,
+    one at each rate: of a short full run 45 epochs of 240 may be two.
     """
     if stop == "Stop-E":
         return {"epochs": max(3, share(r, epochs)), "schedule": Steps((1 / 3, 2 / 3))}

@@ -7,14 +7,17 @@ networks of one structure and reads the second.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from replib.analysis.bounds import Norm, NormBound
 from replib.analysis.evaluation import Evaluate
+from replib.attacks.distortion import LARGEST, PIXEL
 from replib.experiments.achieving_robustness_via_sparsity.runs import BEST, PAPER, recipe
 from replib.experiments.exhibit import Exhibit
 from replib.experiments.places import CIFAR10, CIFAR100, TINY
@@ -122,6 +125,15 @@ def _lines(reader: Reader, p: Profile, n: Perceptron, seed: int) -> Iterator[dic
         for metric, own in METRICS.items():
             if found[own] is not None:
                 yield line | {"metric": metric, "value": found[own]}
+        radii = reader.arrays(task(bound(p, n, norm), seed))["attacked"]
+        yield line | {"metric": "unbroken_percent", "value": unbroken(radii, norm, math.prod(n.run.data.shape))}
+
+
+def unbroken(radii: np.ndarray, norm: Norm, pixels: int) -> float:
+    """Percent of the images that are classified correctly (radius above 0) of which no radius that was tried made an adversarial one."""
+    largest = LARGEST / PIXEL * (1 if norm == "linf" else math.sqrt(pixels))
+    right = radii[radii > 0]
+    return 100 * float((right >= largest * (1 - 1e-5)).mean()) if len(right) else math.nan
 
 
 EXHIBIT = Exhibit(f"{PAPER}/theorem_2", "The product of layer norms as a bound", jobs, read)
