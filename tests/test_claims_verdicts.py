@@ -528,7 +528,7 @@ def test_basins_that_no_network_reaches_are_not_compared() -> None:
 
 
 def slimming(base: float | None, *, beyond: float = 0.0) -> pd.DataFrame:
-    """Table 1 of B on two data sets: layer-wise pruning loses nothing until 90 %, slimming starts from a network ten points lower (`base`)."""
+    """Table 1 of B on two data sets: layer-wise pruning loses nothing until 90 %, slimming starts ten points lower (`base`)."""
     places = [("achieving_robustness_via_sparsity", "table_1", d, "ResNet-18") for d in ("CIFAR-10", "Tiny-ImageNet")]
     lines = [("Baseline", 0, 80.0), *((m, s, v) for m, start in (("LUP", 80), ("NS", 70)) for s, v in ((30, start), (60, start), (90, 40)))]
     lines += [("Base for slimming", 0, base)] if base else []
