@@ -208,4 +208,4 @@ def test_the_first_line_of_a_page_names_seeds_that_collapsed():
     assert said(0.0, 0.0) == ""
     assert said(1.0, 0.0, 1.0) == " Fast adversarial training collapsed in seed 0, 2."
     stopped = facts.fell(SimpleNamespace(frame=pd.DataFrame([line("FAT", 1.0, 3, metric="stopped_early")])))
-    assert stopped == " Fast adversarial pre-training was stopped before it collapsed in seed 3."
+    assert stopped == " Early stopping took an earlier epoch than the last of fast adversarial pre-training in seed 3."

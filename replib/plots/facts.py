@@ -41,14 +41,14 @@ def header(r: Results) -> str:
 
 
 def fell(r: Results) -> str:
-    """Sentences that name the seeds in which fast adversarial training collapsed or was stopped before; nothing if there are none."""
+    """Sentences that name the seeds in which fast adversarial training collapsed or was stopped early; nothing if there are none."""
     found = ((what, r.frame[(r.frame.metric == metric) & (r.frame.value > 0)]) for metric, what in FELL.items())
     return "".join(f" {what} in seed {', '.join(map(str, sorted(rows.seed.unique())))}." for what, rows in found if len(rows))
 
 
 FELL = {
     "collapsed": "Fast adversarial training collapsed",
-    "stopped_early": "Fast adversarial pre-training was stopped before it collapsed",
+    "stopped_early": "Early stopping took an earlier epoch than the last of fast adversarial pre-training",
 }
 """What is said of a seed by the metric that is not zero there."""
 

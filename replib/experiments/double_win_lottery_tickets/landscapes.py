@@ -14,6 +14,7 @@ from replib.analysis.landscape import Landscape
 from replib.analysis.trajectory import Trajectory
 from replib.attacks import PGD
 from replib.experiments.double_win_lottery_tickets.curves import FRACTIONS
+from replib.experiments.double_win_lottery_tickets.rows import stopped_early
 from replib.experiments.double_win_lottery_tickets.runs import (
     IMP_ST,
     PAPER,
@@ -73,6 +74,12 @@ def surface(p: Profile, which: Which, *, attacked: bool) -> Landscape:
     return Landscape(network(p, which), attack(p) if attacked else CLEAN, **_size(p))
 
 
+def recomputed(p: Profile, which: Which) -> Landscape:
+    """A coarse surface over the same directions whose images are attacked anew at every point."""
+    size = _size(p) | {"points": 5 if p.tiny else figure_5.RECOMPUTED_POINTS}
+    return Landscape(network(p, which), attack(p), adversarial="recompute", **size)
+
+
 def path(p: Profile, which: Which) -> Trajectory:
     """The path of training in the plane in which it moved most, and the loss over it."""
     return Trajectory(network(p, which), attack(p), **_size(p))
@@ -103,7 +110,8 @@ def contours(exhibit: str, title: str, *, attacked: bool) -> Exhibit:
     """
 
     def jobs(p: Profile) -> list[Job]:
-        return [job for n in NETWORKS for job in (path(p, n), surface(p, n, attacked=attacked), curvature(p, n))]
+        coarse = [recomputed(p, n) for n in NETWORKS if attacked]
+        return [job for n in NETWORKS for job in (path(p, n), surface(p, n, attacked=attacked), curvature(p, n))] + coarse
 
     def lines(reader: Reader, p: Profile, seed: int) -> Iterator[dict[str, Any]]:
         for n in NETWORKS:
@@ -111,10 +119,12 @@ def contours(exhibit: str, title: str, *, attacked: bool) -> Exhibit:
             for i, share in enumerate(found["explained"], start=1):
                 yield _line(n, seed, f"explained_variance_{i}_percent", 100 * share)
             yield _line(n, seed, "path_loss_end", found["centre"]["adversarial" if attacked else "clean"])
-            yield _line(n, seed, "stopped_early", float(reader.results(task(pretrained(p, n[0]).run, seed))["collapsed"]))
+            yield _line(n, seed, "stopped_early", stopped_early(reader, pretrained(p, n[0]), seed))
             yield from _areas(reader, p, n, seed, attacked)
             for metric, value in reader.results(task(curvature(p, n), seed))["adversarial" if attacked else "clean"].items():
                 yield _line(n, seed, metric, value)
+            if attacked:
+                yield _line(n, seed, "basin_area_recomputed", basin_area(reader.arrays(task(recomputed(p, n), seed))["loss"]))
 
     def read(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
         done = complete(reader, jobs(p), seeds)

@@ -38,6 +38,8 @@ def figure_a8(p: Profile) -> list[Job]:
 
 
 REAL = "ResNet-50, initial weights"
+LARGE = 6
+"""Rounds whose sparsity the masks of the whole ResNet-50 have: at 97.19 % one-shot pruning of initial weights leaves no kernel of 3x3."""
 _PICTURES = Data("mnist_source", augment="none", n_train=60, n_val=20, n_test=20, height=64)  # a mask at initialization does not see them
 
 
@@ -50,7 +52,7 @@ def real_size(p: Profile) -> Kernels | None:
     if p.tiny or p.transfer.source.net == net:
         return None
     rules = (Magnitude(None), Random())
-    return Kernels(tuple(Ticket(_PICTURES, net, kept(DRAWN), rule, "conv") for rule in rules), heatmap=COLUMNS)
+    return Kernels(tuple(Ticket(_PICTURES, net, kept(LARGE), rule, "conv") for rule in rules), heatmap=COLUMNS)
 
 
 def figure_7(p: Profile) -> list[Job]:
@@ -111,9 +113,9 @@ def block_index(stages: dict[str, dict[str, float]]) -> float | None:
 def read_7(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
     """Zero kernels at 97.19 %, and where they are."""
     done = complete(reader, figure_7(p), seeds)
-    line = {"sparsity_percent": percent(DRAWN)}
-    lines = (found for s in done for found in _zeros(reader.results(task(kernels(p, DRAWN), s)), line | {"seed": s}))
-    large = real_size(p)
+    drawn, large = {"sparsity_percent": percent(DRAWN)}, real_size(p)
+    lines = (found for s in done for found in _zeros(reader.results(task(kernels(p, DRAWN), s)), drawn | {"seed": s}))
+    line = {"sparsity_percent": percent(LARGE)}
     whole = (found for s in done if large for found in _whole(reader.results(task(large, s)), line | {"seed": s}))
     return tidy(PAPER, "figure_7", SOURCE, chain(lines, whole))
 

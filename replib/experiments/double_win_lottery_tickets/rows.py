@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from replib.analysis.evaluation import Evaluate
-from replib.experiments.double_win_lottery_tickets.runs import BEST, IMP_ST, Downstream, Kind, percent, recipe, transferred
+from replib.experiments.double_win_lottery_tickets.runs import BEST, IMP_ST, STOPPED, Downstream, Kind, percent, recipe, transferred
 from replib.experiments.profiles import Profile
 from replib.experiments.rows import Line, right
 from replib.spec import Job, task
 from replib.store.evidence import Reader
-from replib.training import Train
+from replib.training import FromRun, Train
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,18 @@ class Moved(Line):
     def values(self, reader: Reader, seed: int) -> dict[str, float]:
         results = reader.results(task(self.run, seed))
         found = {m: reader.results(task(job, seed))[self.place]["accuracy"] for m, job in self.evaluations.items()}
-        pretrained = reader.results(task(self.run.init.run, seed))
         return found | {
-            "stopped_early": float(pretrained["collapsed"]),  # fast adversarial pre-training, by its own watch
+            "stopped_early": stopped_early(reader, self.run.init, seed),
             "best_epoch": results["checkpoints"][BEST[self.training]]["epoch"],
             "lr_times_decay": results["lr_times_decay"],
             "train_seconds": reader.summary(task(self.run, seed))["cost"]["wall_seconds"],
         }
+
+
+def stopped_early(reader: Reader, start: FromRun, seed: int) -> float:
+    """1 where early stopping took an epoch of pre-training before the last, else 0."""
+    found = reader.results(task(start.run, seed))
+    return float(start.checkpoint == STOPPED and found["checkpoints"][STOPPED]["epoch"] < found["epochs"])
 
 
 def row(p: Profile, d: Downstream, kind: Kind, method: str = IMP_ST, rounds: int = 0) -> Moved:

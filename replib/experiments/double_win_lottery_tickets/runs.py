@@ -12,6 +12,7 @@ from replib.experiments.profiles import Profile, Recipe
 from replib.experiments.transfer import Transfer
 from replib.methods import Magnitude, Random, Ticket
 from replib.training import PGDAT, SGD, Constant, Cosine, CrossEntropy, Fresh, FromRun, Released, Steps, Train
+from replib.training.spec import Cyclic
 
 PAPER = "double_win_lottery_tickets"
 Kind = Literal["standard", "fast adversarial", "adversarial"]
@@ -20,6 +21,8 @@ SHORT = {"standard": "STD", "fast adversarial": "FAT", "adversarial": "AT"}
 IMP_ST, IMP_AT = "IMP with standard re-training", "IMP with adversarial re-training"
 OMP, RP = "One-shot Magnitude Pruning", "Random Pruning"
 METHODS = (IMP_ST, IMP_AT, OMP, RP)
+STOPPED = "best_ra"
+"""Checkpoint of fast adversarial pre-training: early stopping."""
 BEST = {"standard": "best_sa", "adversarial": "best_ra"}
 """Checkpoint that is evaluated, by downstream training.
 
@@ -41,8 +44,9 @@ def percent(rounds: int) -> float:
 def pretrained(p: Profile, kind: Kind) -> FromRun:
     """The pre-trained network: weights and buffers that every ticket returns to.
 
-    Departs: where the files that others published are not used, as they are at the paper's scale, each seed pre-trains networks of its own
-    on the source, each kind from initial weights of its own; fast adversarial training stops when its robust accuracy collapses.
+    Departs: where the files that others published are not used, as they are at the paper's scale, each seed pre-trains networks of its
+    own on the source, each kind from initial weights of its own, both adversarial ones with one cyclic learning rate. Early stopping of the
+    fast one is that of Rice et al., whom the paper cites: of its epochs the one with the highest robust accuracy on validation images.
     """
     return _pretrained(p.transfer, kind)
 
@@ -54,12 +58,12 @@ def _pretrained(t: Transfer, kind: Kind) -> FromRun:
         name = SHORT[kind].lower()
         return FromRun(r.pgd_at(loss=CrossEntropy(), epochs=0, init=Released(name), name=f"Published network, {kind} training"))
     start = Fresh(draw=1 + PRE_TRAININGS.index(kind))  # draw 0 is the new classifier's of every transfer, which is to favour none
-    made = {
-        "standard": lambda: r.standard(schedule=Steps(), init=start, name="Standard pre-training"),
-        "fast adversarial": lambda: r.fast_at(guard=True, init=start, name="Fast adversarial pre-training"),
-        "adversarial": lambda: r.pgd_at(init=start, name="Adversarial pre-training"),
-    }
-    return FromRun(made[kind]())
+    robust = {"schedule": Cyclic(), "optim": SGD(lr=r.lr, weight_decay=r.weight_decay), "init": start}
+    if kind == "fast adversarial":
+        return FromRun(r.fast_at(**robust, name="Fast adversarial pre-training"), STOPPED)
+    if kind == "adversarial":
+        return FromRun(r.pgd_at(**robust, name="Adversarial pre-training"))
+    return FromRun(r.standard(schedule=Steps(), init=start, name="Standard pre-training"))
 
 
 def retrained(t: Transfer, kind: Kind, method: str, ticket: Ticket, rounds: int) -> Train:
@@ -142,16 +146,16 @@ def transferred(p: Profile, d: Downstream, kind: Kind, method: str = IMP_ST, rou
     return r.pgd_at(
         loss=CrossEntropy() if standard else PGDAT(r.attack()),
         optim=SGD(lr=r.lr, weight_decay=r.weight_decay),
-        schedule=schedule(d),
+        schedule=schedule(p, d),
         ticket=ticket(p, kind, method, rounds) if rounds else None,
         init=replace(pretrained(p, kind), head=False),
         name=f"{method if rounds else 'Dense'} from {kind} pre-training, {d.training} training",
     )
 
 
-def schedule(d: Downstream) -> Steps | Cosine:
-    """Learning rates: a cosine for adversarial training on SVHN, else drops: after one and two thirds of standard training, after one half
-    and three quarters of adversarial training."""
+def schedule(p: Profile, d: Downstream) -> Steps | Cosine:
+    """Learning rates: a cosine for adversarial training on SVHN (and where the profile says so), else drops: after one and two thirds of
+    standard training, after one half and three quarters of adversarial training."""
     if d.training == "standard":
         return Steps((1 / 3, 2 / 3))
-    return Cosine() if d.where[0] == "SVHN" else Steps()
+    return Cosine() if d.where[0] in p.transfer.cosine else Steps()
