@@ -141,7 +141,8 @@ def training_cost(reader: Reader, t: Task, accounting: str, density: float | Non
     `density`; others that it looks for may take longer.
     """
     if isinstance(t.job, MaskSearch):
-        return operations(t)
+        whole = layers(t.job)
+        return operations(t) * inference_flops(whole, None, accounting) / inference_flops(whole, None, "exact")
     run: Train = t.job
     attack = attack_of(run.loss)
     steps = 0 if attack is None else getattr(attack, "steps", 1)

@@ -63,8 +63,7 @@ def masks(p: Profile, density: Train) -> dict[str, tuple[Job, dict[str, Job]]]:
 
     Departs: adversarial winning tickets are searched with the sampled diagonal of the kernel (S-AWT), as the fourth paper does for networks
     of this kind.
-    Departs: neural tangent transfer has no penalty on active weights. Its authors start from normal weights; from the uniform ones of all
-    networks here the penalty alone exchanges a fifth of the mask each time it is renewed.
+    Departs: neural tangent transfer has no penalty on active weights, which alone exchanged a fifth of the mask each time it was renewed.
     """
     r, s = p.recipe(*CIFAR10), p.foresight.searches[VGG10]
     pruned, drawn = iterative(r), lottery(r)
