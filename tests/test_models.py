@@ -104,6 +104,15 @@ def test_a_stem_that_a_network_has_not_is_refused():
 
 
 @pytest.mark.slow
+def test_pixels_are_standardised_where_the_network_says_so():
+    net = make(Net("mlp_small", standardise=(0.2, 0.5)), (1, 8, 8), 3)
+    plain = make(Net("mlp_small"), (1, 8, 8), 3)
+    x = torch.rand(4, 1, 8, 8)
+    torch.testing.assert_close(net.eval()(x), plain.eval()((x - 0.2) / 0.5 * plain.normalize.std + plain.normalize.mean))
+    with pytest.raises(SpecError, match="Net.standardise"):
+        Net("mlp_small", standardise=(0.2, 0.0))
+
+
 def test_resnet50_is_torchvisions():
     torchvision = pytest.importorskip("torchvision")
     theirs = torchvision.models.resnet50(weights=None, num_classes=7).eval()

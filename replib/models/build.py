@@ -266,6 +266,8 @@ def build(
     :class:`~replib.spec.ReplibError` if the images are so small that weights of the net would be dead.
     """
     refuse_dead_weights(net, shape)
+    if net.standardise:
+        mean, std = ([value] * shape[0] for value in net.standardise)
     seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

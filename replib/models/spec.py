@@ -60,6 +60,7 @@ class Net(Spec):
     channels: explicit channel counts that a pruning method decided. VGG: outputs of every convolution; pre-activation
         ResNet: inner channels of every block, whose outputs are tied by the shortcuts. Empty for none.
     bias: whether the layers of an MLP have biases. Other nets always have those of their definition.
+    standardise: mean and standard deviation that the first layer takes off the pixels and divides by; empty for those of the data.
     """
 
     arch: str = "preact_resnet18"
@@ -70,6 +71,7 @@ class Net(Spec):
     stem_stride: int = 1
     channels: tuple[int, ...] = ()
     bias: bool = True
+    standardise: tuple[float, ...] = ()
 
     def check(self) -> None:
         arch = ARCHS[choose("Net.arch", self.arch, ARCHS)]
@@ -91,6 +93,8 @@ class Net(Spec):
         if not self.bias and arch.family != "mlp":
             raise SpecError(f"Net.bias = False is not defined for {self.arch}; use an MLP.")
         within("Net.scale", self.scale, 0, 8, low_open=True)
+        if self.standardise and (len(self.standardise) != 2 or self.standardise[1] <= 0):
+            raise SpecError(f"Net.standardise = {self.standardise!r} must be a mean and a positive standard deviation of pixels in [0, 1].")
         allowed = {"preact": (1, 2), "dense": (1, 2, 4)}.get(arch.family, (1,))
         if self.stem_stride not in allowed:
             raise SpecError(f"Net.stem_stride = {self.stem_stride!r} is not defined for {self.arch}; {' or '.join(map(str, allowed))} is.")

@@ -94,6 +94,8 @@ def trained(p: Profile, place: Place, ticket: Job | None = None, norm: Norm = "l
 
 
 NATURAL_DENSITY = 0.02
+MNIST = (0.1307, 0.3081)
+"""Mean and standard deviation of MNIST's pixels."""
 
 
 def natural(p: Profile) -> dict[str, tuple[MaskSearch | None, Train]]:
@@ -101,18 +103,18 @@ def natural(p: Profile) -> dict[str, tuple[MaskSearch | None, Train]]:
     beside 100.
 
     Surgery is tuned from the weights that it ends with; transfer trains from the initial ones ("from scratch"), and ours beside it from the
-    transferred weights, as its authors do. All start from normal weights with Glorot's variance, as neural tangent transfer does in its
-    authors' code.
-
-    Departs: transfer has no penalty on active weights. Pixels of MNIST between 0 and 1 are mostly 0, so that most weights of the first layer
-    have no gradient but the penalty's, by which Adam takes whole steps: it exchanged four fifths of the mask each time it was renewed.
+    transferred weights, as its authors do. All start from normal weights with Glorot's variance on standardised pixels, as in the code of
+    transfer's authors: without an attack there is no box to keep. Of pixels between 0 and 1 most are 0, so that most weights of the first
+    layer have no gradient but its penalty's, which exchanges most of the mask each time it is renewed.
     """
-    s = p.foresight.searches[MLP_MNIST]
-    half = {"loss": CrossEntropy(), "epochs": max(1, round(recipe(p, MLP_MNIST).epochs / 2))}
-    start = Fresh(scheme="glorot")
-    transfer = replace(_searched(p, MLP_MNIST, NATURAL_DENSITY, replace(NTT, refresh=s.refresh, penalty=0.0)), init=start)
-    surgery = replace(_searched(p, MLP_MNIST, NATURAL_DENSITY, Surgery()), init=start)
-    plain = trained(p, MLP_MNIST)
+    r, s = recipe(p, MLP_MNIST), p.foresight.searches[MLP_MNIST]
+    half = {"loss": CrossEntropy(), "epochs": max(1, round(r.epochs / 2))}
+    start, net = Fresh(scheme="glorot"), replace(r.net, standardise=MNIST)
+    transfer, surgery = (
+        replace(_searched(p, MLP_MNIST, NATURAL_DENSITY, goal), init=start, net=net)
+        for goal in (replace(NTT, refresh=s.refresh), Surgery())
+    )
+    plain = replace(trained(p, MLP_MNIST), net=net)
     made = {
         "NTT": (transfer, start), "NTT, transferred weights": (transfer, FromRun(transfer)), "DNS": (surgery, FromRun(surgery)),
         "full model": (None, start),
