@@ -109,7 +109,7 @@ def test_pixels_are_standardised_where_the_network_says_so():
     plain = make(Net("mlp_small"), (1, 8, 8), 3)
     x = torch.rand(4, 1, 8, 8)
     torch.testing.assert_close(net.eval()(x), plain.eval()((x - 0.2) / 0.5 * plain.normalize.std + plain.normalize.mean))
-    with pytest.raises(SpecError, match="Net.standardise"):
+    with pytest.raises(SpecError, match=r"Net\.standardise"):
         Net("mlp_small", standardise=(0.2, 0.0))
 
 

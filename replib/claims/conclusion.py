@@ -42,6 +42,8 @@ def conclude(e: Evidence, p_supported: float, p_contradicted: float) -> Verdict:
     row = next(i for i, c in enumerate(e.conditions) if c is tight)
     effect = float(np.mean(tight.slack))
     span = resample.interval(e.slacks[row], LEVEL) if e.slacks.size else None
+    if span and tight.measure == "correlation":  # widened for few seeds, it may reach beyond what a correlation can be
+        span = (max(span[0], -1.0), min(span[1], 1.0))  # their bounds are 0
     outcome, opening = _outcome(e, p_supported, p_contradicted)
     return replace(
         unjudged(e.claim),

@@ -23,8 +23,8 @@ class Condition:
     """One inequality. ``slack`` (replicates,) is the signed distance from the bound, positive where the condition
     holds.
 
-    ``measure`` is "accuracy" or "gap" where the declared margin of equivalence applies, else "" (FLOPs, counts,
-    correlations, and bounds that are a margin themselves: it is not granted twice). A condition that is not
+    ``measure`` is "accuracy" or "gap" where the declared margin of equivalence applies, "correlation" where values end at -1 and 1, else
+    "" (FLOPs, counts, and bounds that are a margin themselves: it is not granted twice). A condition that is not
     ``strict`` also holds at its bound ("no lower than").
     """
 

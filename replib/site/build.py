@@ -23,6 +23,7 @@ import yaml
 from replib.claims import verdicts
 from replib.data.roles import ROLES
 from replib.experiments import profiles
+from replib.experiments.registry import EXHIBITS
 from replib.root import TOGETHER, our_exhibits, printed_exhibits
 from replib.site import pages, source
 from replib.spec import ReplibError, choose
@@ -206,9 +207,10 @@ def _copy_exhibit(rendered: Path, exhibit: str, folder: Path) -> None:
     (beside / exhibit).parent.mkdir(parents=True, exist_ok=True)
     notebook = json.loads((rendered / f"{exhibit}.ipynb").read_text(encoding="utf-8"))
     _write(notebooks / f"{exhibit}.ipynb", json.dumps(for_site(notebook, exhibit), ensure_ascii=False))
-    stem = Path(exhibit).name
+    paper, _, stem = exhibit.rpartition("/")
+    stems = [stem, *(e.id.rpartition("/")[2] for e in EXHIBITS.values() if stem == e.part_of and e.id.startswith(f"{paper}/"))]
     for path in (rendered / exhibit).parent.iterdir():
-        own = path.stem == stem or path.stem.startswith((f"{stem}.", f"{stem}__"))
+        own = any(path.stem == s or path.stem.startswith((f"{s}.", f"{s}__")) for s in stems)
         if own and path.suffix in {".csv", ".svg", ".png", ".json"}:
             shutil.copy(path, (beside / exhibit).parent / path.name)
     if (rendered / exhibit).is_dir():

@@ -45,9 +45,13 @@ PAPERS = (
 # apart.
 OUTCOMES = (
     ("supported", "✓", "the interval lies on the claim's side of its margin"),
-    ("contradicted", "✗", "the interval lies on the other side, and not within the margin"),
+    ("contradicted", "✗", "the interval lies on the other side, and of accuracies and gaps not within the margin"),
     ("equivalent", "≈", "the difference lies within the declared margin, where the claim says there is one"),
-    ("inconclusive", "?", "the interval allows both readings, or a data set of the claim has no results yet"),
+    (
+        "inconclusive",
+        "?",
+        "corrected for the number of conditions and claims both readings are left, or a part of the claim has no results",
+    ),
     ("interim", "◔", "fewer seeds are made than were declared, and nothing is judged before"),
     ("by construction", "=", "the set-up was chosen so that this holds; it is not a finding"),
     ("not testable here", "–", "this profile cannot speak to the claim"),
@@ -213,8 +217,10 @@ def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -
         "such a verdict is about the stand-in. *Printed numbers* says whether the paper's own table bears the "
         "statement out, as plain arithmetic. *Chance* is the probability that the statement would hold if the methods "
         "were exchangeable; *probability* that it holds when seeds and test images are drawn anew. *Effect* is the distance of "
-        "the deciding condition from its bound, positive on the claim's side, with a 95 % interval where there is more than one seed; "
-        "*margin* is the difference that was declared to matter. Claims are *confirmatory* (corrected for their number) or "
+        "the deciding condition from its bound, positive on the claim's side, with a 95 % interval where there is more than one seed, "
+        "widened where seeds are few, as the probability is not; *margin* is the difference of accuracies that was declared to matter, "
+        "in points. *p for* and *p against* decide: one-sided, corrected for conditions and claims, at most 0.025. "
+        "Claims are *confirmatory* (corrected for their number) or "
         "*descriptive*. *Fragility* is the smallest change of one number that flips the verdict (of the printed "
         "numbers where there are no results).",
         "````",
@@ -270,12 +276,15 @@ def claim_facts(claim: Record) -> list[str]:
     if claim.get("seeds_declared") is not None:
         facts.append(f"{claim['seeds_declared']} seeds declared")
     if claim.get("margin") is not None:
-        facts.append(f"margin {number(claim['margin'])}")
+        facts.append(f"margin {number(claim['margin'])} points")
+    for side, name in (("p_supported", "p for"), ("p_contradicted", "p against")):
+        if claim.get(side) is not None:
+            facts.append(f"{name} {number(claim[side])}")
     if claim.get("confirmatory") is not None:
         facts.append("confirmatory" if claim["confirmatory"] else "descriptive")
     facts += [f"{field} {number(claim[field])}" for field in ("probability", "chance", "fragility") if claim.get(field) is not None]
     if claim.get("fragility") is not None and claim.get("fragility_of"):
-        where = re.sub(r"flops e\d+", "FLOPs", claim["fragility_of"])
+        where = re.sub(r"flops( exact)? e\d+", r"FLOPs\1", claim["fragility_of"])
         facts[-1] += f" ({escape(where)})"
     return facts
 

@@ -346,7 +346,8 @@ def iwi_sparser_is_more_robust(t: Table) -> list[Condition]:
                 continue
             cells = learned
             trend = rank_correlation(stack([t.at(c) for c in cells]), stack([t.same_row(c, ADVERSARIAL) for c in cells]))
-            out.append(below(f"rank correlation of {norm or 'the'} norms with adversarial accuracy, {' '.join(pair)}", trend))
+            name = f"rank correlation of {norm or 'the'} norms with adversarial accuracy, {' '.join(pair)}"
+            out.append(below(name, trend, measure="correlation"))
     if not out:
         raise NotTestable(f"{'; '.join(t.left_out)}; train wider perceptrons, or longer.")
     return out

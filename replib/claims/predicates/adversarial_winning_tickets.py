@@ -91,7 +91,8 @@ def awt_distances_fall(t: Table) -> list[Condition]:
                 out.append(above(f"{at}, fall in the first half minus second half", start[i] + end[i] - 2 * half[i]))
             if len(levels) > 2:
                 density = stack([np.full(end.shape[1], 100 - s) for s in levels])
-                out.append(below(f"{name}, rank correlation of density with the final distance", rank_correlation(density, end)))
+                trend = rank_correlation(density, end)
+                out.append(below(f"{name}, rank correlation of density with the final distance", trend, measure="correlation"))
     if not out:
         raise MissingResult("kernel and target distances are missing in figure_3 and figure_7; run those exhibits.")
     return out
@@ -112,7 +113,8 @@ def awt_curves_vs_density(t: Table) -> list[Condition]:
         values = stack([t.at(c) for c in cells])
         density = stack([np.full(values.shape[1], 100 - c.sparsity) for c in cells])
         name = f"{exhibit.replace('_', ' ')} {norm}".strip() + f", {dataset}"
-        out.append(below(f"rank correlation of density with the distance of curves, {name}", rank_correlation(density, values)))
+        trend = rank_correlation(density, values)
+        out.append(below(f"rank correlation of density with the distance of curves, {name}", trend, measure="correlation"))
         out.append(above(f"distance of curves, sparsest minus densest, {name}", values[-1] - values[0]))
     if not out:
         raise MissingResult("curve_distance is missing in figures 3, 4, 5 and 7; run one of those exhibits.")

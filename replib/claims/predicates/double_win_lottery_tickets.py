@@ -358,7 +358,7 @@ def dw_mask_similarity_below_20(t: Table) -> list[Condition]:
         curve = stack([values[s] for s in levels])
         out.append(below(f"intersection over union at 73.79 %, {pair}", values[73.79], 0.20))
         trend = rank_correlation(stack([np.full(curve.shape[1], s) for s in levels]), curve)
-        out.append(below(f"rank correlation of sparsity with intersection over union, {pair}", trend))
+        out.append(below(f"rank correlation of sparsity with intersection over union, {pair}", trend, measure="correlation"))
     return out
 
 

@@ -109,7 +109,7 @@ def swt_gap_shrinks_with_sparsity(t: Table) -> list[Condition]:
         levels = sorted(cells)
         values = stack([t.at(cells[level]) for level in levels])
         trend = rank_correlation(stack([np.full(values.shape[1], float(level)) for level in levels]), values)
-        out.append(below(f"rank correlation of sparsity with {SHORT[metric]}", trend))
+        out.append(below(f"rank correlation of sparsity with {SHORT[metric]}", trend, measure="correlation"))
         out.append(below(f"{SHORT[metric]} at {levels[-1]:g} % minus dense", values[-1] - values[0], measure=_measure(metric)))
     return out
 
@@ -488,6 +488,7 @@ def swt_top_layers_dense(t: Table) -> list[Condition]:
         above(
             "rank correlation of top-layer density with best RA",
             rank_correlation(stack(top), stack(list(robust.values()))),
+            measure="correlation",
         )
     ]
 
