@@ -94,7 +94,7 @@ def _outcome(e: Evidence, p_supported: float, p_contradicted: float) -> tuple[st
 def _numbers(e: Evidence, tight: Condition, effect: float, span: tuple[float, float] | None) -> str:
     held = sum(bool(c.holds()[0]) for c in e.conditions)
     value = written(float(np.mean(tight.value)))
-    words = f"{held} of {counted(e.conditions)} {'holds' if held == 1 else 'hold'} in the mean; "
+    words = f"{held} of {counted(e.conditions)} {'holds' if 1 in (held, len(e.conditions)) else 'hold'} in the mean; "
     words += f"the deciding one, {tight.name}, is {value}{needed(tight)}, distance from the bound {effect:+.3g}"
     if span is not None:
         words += f", 95 % interval {span[0]:+.3g} to {span[1]:+.3g}"
