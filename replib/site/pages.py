@@ -278,7 +278,7 @@ def claim_facts(claim: Record) -> list[str]:
     if claim.get("margin") is not None:
         facts.append(f"margin {number(claim['margin'])} points")
     for side, name in (("p_supported", "p for"), ("p_contradicted", "p against")):
-        if claim.get(side) is not None:
+        if claim.get(side) is not None and claim["outcome"] in ("supported", "contradicted", "equivalent", "inconclusive"):
             facts.append(f"{name} {number(claim[side])}")
     if claim.get("confirmatory") is not None:
         facts.append("confirmatory" if claim["confirmatory"] else "descriptive")
