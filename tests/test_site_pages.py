@@ -257,6 +257,13 @@ def test_the_table_of_kernels_says_what_is_compared_and_where_it_was_measured():
 
 def test_the_page_of_networks_says_how_each_place_of_every_paper_is_trained():
     rows = role_rows(LAPTOP)
-    assert len(rows) == len(LAPTOP.recipes) + len(LAPTOP.transfer.recipes) + len(LAPTOP.foresight.recipes)
+    third = 2 + 3 + 5  # pre-training and re-training, adversarial downstream training, standard downstream training
+    assert len(rows) == len(LAPTOP.recipes) + third + len(LAPTOP.foresight.recipes)
+    birds = {row["in the papers"]: row for row in rows if row["in the papers"].startswith("CUB-200")}
+    assert list(birds) == ["CUB-200, ResNet-50 (third paper, standard training)"]
+    (birds,) = birds.values()
+    assert (birds["training attack"], birds["epochs"], birds["network (widths)"]) == ("none", 18, "bottleneck small (12-24-48-96)")
+    small = next(row for row in rows if row["in the papers"] == "MNIST, MLP (fourth paper)")
+    assert small["weights"] == 196 * 300 + 300 * 100 + 100 * 10
     (mnist,) = [row for row in rows if row["in the papers"] == "MNIST, MLP (fourth paper)"]
     assert (mnist["here"], mnist["ε"], mnist["training attack"]) == ("mnist14", 0.1, "PGD-3, step 0.833 ε")

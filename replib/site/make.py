@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from replib.experiments.cost import human
+from replib.experiments.double_win_lottery_tickets.runs import Downstream, recipe
+from replib.experiments.places import SOURCE, TO_CUB, TO_VISDA
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
+from replib.experiments.recipe import Recipe
 from replib.experiments.registry import EXHIBITS, evidence, shown
 from replib.experiments.runner import closure
+from replib.models.spec import weight_shapes
 from replib.site.build import build
 from replib.store.evidence import Evidence
 
@@ -50,25 +55,39 @@ def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str,
 
 
 def role_rows(p: Profile) -> list[dict[str, Any]]:
-    """One row for each data set of the papers that the profile maps: stand-in, sizes, ε, augmentation, steps, epochs, batch, net."""
-    rows = []
-    shared = [(place, r, "") for place, r in (*p.recipes.items(), *p.transfer.recipes.items())]
-    for (dataset, architecture), r, whose in (*shared, *((place, r, " (fourth paper)") for place, r in p.foresight.recipes.items())):
-        role, d = r.data.role, r.data
-        rows.append(
-            {
-                "in the papers": f"{dataset}, {architecture}{whose}",
-                "here": d.name.replace("_", " "),
-                "size": "×".join(map(str, d.shape)),
-                "classes": role.classes,
-                "train / val / test": f"{d.n_train or role.n_train} / {d.n_val or role.n_val} / {d.n_test or role.n_test}",
-                "ε": round(r.eps, 4),
-                "augmentation": d.augmentation.words(),
-                "training attack": f"PGD-{r.train_steps}, step {r.train_step:.3g} ε",
-                "epochs": r.epochs,
-                "batch": r.batch,
-                "weight decay": r.weight_decay,
-                "network": r.net.arch.replace("_", " "),
-            }
-        )
-    return rows
+    """One row for each data set and network of the papers that the profile maps: stand-in, sizes, ε, augmentation, steps, epochs, batch, net."""
+    ours = [_role(*place, r) for place, r in p.recipes.items()]
+    return ours + _transfer_rows(p) + [_role(*place, r, "fourth paper") for place, r in p.foresight.recipes.items()]
+
+
+def _transfer_rows(p: Profile) -> list[dict[str, Any]]:
+    """The third paper's: pre-training and re-training on the source, and what is trained downstream, with an attack or without."""
+    source, standard = Downstream(SOURCE), [t for t in p.transfer.recipes if t != SOURCE]
+    robust = [t for t in standard if t not in (TO_CUB, TO_VISDA)]
+    return [
+        _role(*SOURCE, recipe(p, source), "third paper, pre-training"),
+        _role(*SOURCE, p.transfer.retrain, "third paper, re-training"),
+        *(_role(*t, recipe(p, Downstream(t)), "third paper, adversarial training") for t in robust),
+        *(_role(*t, recipe(p, Downstream(t, "standard")), "third paper, standard training", attacked=False) for t in standard),
+    ]
+
+
+def _role(dataset: str, architecture: str, r: Recipe, where: str = "", *, attacked: bool = True) -> dict[str, Any]:
+    role, d = r.data.role, r.data
+    widths = "-".join(map(str, r.net.widths))
+    return {
+        "in the papers": f"{dataset}, {architecture}{f' ({where})' if where else ''}",
+        "here": d.name.replace("_", " "),
+        "size": "×".join(map(str, d.shape)),
+        "classes": role.classes,
+        "train / val / test": f"{d.n_train or role.n_train} / {d.n_val or role.n_val} / {d.n_test or role.n_test}",
+        "ε": round(r.eps, 4),
+        "augmentation": d.augmentation.words(),
+        "training attack": f"PGD-{r.train_steps}, step {r.train_step:.3g} ε" if attacked else "none",
+        "epochs": r.epochs,
+        "batch": r.batch,
+        "learning rate": r.lr,
+        "weight decay": r.weight_decay,
+        "network (widths)": f"{r.net.arch.replace('_', ' ')} ({widths})",
+        "weights": sum(prod(shape) for shape in weight_shapes(r.net, role.classes, d.shape).values()),
+    }
