@@ -214,6 +214,17 @@ def test_rows_of_other_kinds_have_a_table_of_their_own():
     assert "pre_training=" not in blocks
 
 
+def test_parts_of_the_images_are_named_as_printed_and_said_to_be_what_they_are():
+    frame = pd.DataFrame({"dataset": ["CIFAR-10", "CIFAR-100"]})
+    small, whole = (SimpleNamespace(profile=PROFILES[p], frame=frame) for p in ("laptop", "paper"))
+    assert double_wins.share(small, "CIFAR-10", "10%") == "“10%” (here 30%)"
+    assert double_wins.share(small, "CIFAR-100", "1%") == "“1%” (here 25%)"
+    assert double_wins.share(small, "CIFAR-10", "100%") == "100%"
+    assert [double_wins.share(whole, "CIFAR-10", part) for part in ("100%", "10%", "1%")] == ["100%", "10%", "1%"]
+    assert "CIFAR-100: “10%” (here 50%), “1%” (here 25%)." in double_wins.shares(small)
+    assert not double_wins.shares(whole)
+
+
 @pytest.mark.parametrize(("value", "shown"), [(-0.04, "0.0"), (-1.26, "−1.3"), (2.0, "2.0"), (float("nan"), "")])
 def test_numbers_have_a_true_minus_and_no_negative_zero(value, shown):
     assert tables.number(value) == shown

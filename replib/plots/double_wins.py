@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pandas as pd
@@ -24,11 +25,27 @@ def curves(frame: pd.DataFrame, by: Literal["pre_training", "setting"]) -> pd.Da
     return found.assign(series=names)
 
 
-def drawn(r: Results, data: pd.DataFrame, columns: str, name: str = "", words: str = "{}") -> tuple[Any, ...]:
+def drawn(r: Results, data: pd.DataFrame, columns: str, name: str = "", words: Callable[[str], str] = str) -> tuple[Any, ...]:
     """The curves as a grid of panels, and the data."""
     figure = transfers.grid(data, columns, words)
     links = save(r, figure=figure, table=data, name=name)
     return card(figure, transfers.ALT, f"{transfers.CAPTION} {facts.seeds(r)}"), links
+
+
+def share(r: Results, dataset: str, part: str) -> str:
+    """A part of the training images as the paper calls it and, where the profile takes another share, what it is here."""
+    t = r.profile.transfer
+    here = 100 * next((parts for (name, _), parts in t.scarce.items() if name == dataset), t.parts).get(part, 1.0)
+    return part if f"{here:g}%" == part else f"“{part}” (here {here:g}%)"
+
+
+def shares(r: Results) -> str:
+    """A sentence on the parts of each data set's images that a page names otherwise than they are; nothing if there are none."""
+    lines = []
+    for dataset in r.frame.dataset.unique():
+        other = [share(r, dataset, part) for part in r.profile.transfer.parts]
+        lines += [f"{dataset}: {', '.join(other)}"] if any(" " in words for words in other) else []
+    return f"Parts of the training images, by the paper's names: {'; '.join(lines)}." if lines else ""
 
 
 def extremes(r: Results, frame: pd.DataFrame, section: str) -> tuple[Any, ...]:

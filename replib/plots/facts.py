@@ -11,6 +11,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from replib.analysis.evaluation import Evaluate
+from replib.analysis.landscape import Landscape
 from replib.claims import load_claims
 from replib.data import Data
 from replib.experiments.cost import human
@@ -54,9 +55,9 @@ FELL = {
 
 
 def attacked(r: Results) -> str:
-    """'; evaluated under PGD-10': the attacks that the exhibit's own evaluations are made with; nothing if it has none."""
+    """'; evaluated under PGD-10': the attacks that the exhibit's own evaluations and surfaces are made with; nothing if it has none."""
     jobs = (t.job for t in r.exhibit.tasks(r.profile, r.seeds[:1]))
-    names = dict.fromkeys(j.attack.label() for j in jobs if isinstance(j, Evaluate) and j.attack)
+    names = dict.fromkeys(j.attack.label() for j in jobs if isinstance(j, Evaluate | Landscape) and j.attack and j.attack.eps > 0)
     return f"; evaluated under {', '.join(names)}" if names else ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -49,8 +51,8 @@ def axis(ax: Axes, levels: list[float]) -> None:
     ax.set_xticks(place(np.array(levels)), [f"{level:g}" for level in levels], rotation=50, fontsize=8)
 
 
-def grid(data: pd.DataFrame, columns: str, words: str = "{}") -> Figure:
-    """Measures in rows and the values of `columns` in columns, each column's panels under `words` with its value.
+def grid(data: pd.DataFrame, columns: str, words: Callable[[str], str] = str) -> Figure:
+    """Measures in rows and the values of `columns` in columns, each column's panels under what `words` says of its value.
 
     `data`: columns series, measure, sparsity_percent, seed, value, and `columns`.
     """
@@ -64,7 +66,7 @@ def grid(data: pd.DataFrame, columns: str, words: str = "{}") -> Figure:
             axis(ax, levels)
         row[0].set_ylabel(MEASURES[measure])
     for ax, value in zip(axes[0], across, strict=True):
-        ax.set_title(words.format(value), fontsize=10)
+        ax.set_title(words(value), fontsize=10)
     for ax in axes[-1]:
         ax.set_xlabel("sparsity (%)")
     handles = {label: h for ax in axes.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}

@@ -55,7 +55,7 @@ def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str,
 
 
 def role_rows(p: Profile) -> list[dict[str, Any]]:
-    """One row for each data set and network of the papers that the profile maps: stand-in, sizes, ε, augmentation, steps, epochs, batch, net."""
+    """One row for each data set and network of the papers that the profile maps: its stand-in and how that is trained."""
     ours = [_role(*place, r) for place, r in p.recipes.items()]
     return ours + _transfer_rows(p) + [_role(*place, r, "fourth paper") for place, r in p.foresight.recipes.items()]
 
