@@ -159,14 +159,18 @@ def test_a_figure_on_a_page_has_alt_text_that_cannot_break_out_of_its_attribute(
 
 def test_the_picture_on_the_page_is_the_one_in_the_file_and_another_figure_has_another(tmp_path, monkeypatch):
     monkeypatch.setenv("REPLIB_OUT", str(tmp_path))
-    result = SimpleNamespace(exhibit=SimpleNamespace(id="paper/table_1"), profile=SimpleNamespace(label="laptop", watermark=""))
+    result = SimpleNamespace(
+        exhibit=SimpleNamespace(id="paper/table_1"), profile=SimpleNamespace(label="laptop", watermark=""), stand_ins="digits for CIFAR-10"
+    )
     for y in (1, 2):
         figure, ax = plt.subplots(layout="constrained")
         ax.plot([0, y])
         save(result, figure=figure, name=str(y))
         kept = (tmp_path / f"table_1__{y}.png").read_bytes()
         assert base64.b64encode(kept).decode() in card(figure, "a line").data
-        assert (tmp_path / f"table_1__{y}.svg").read_text().startswith("<?xml")
+        drawing = (tmp_path / f"table_1__{y}.svg").read_text()
+        assert drawing.startswith("<?xml")
+        assert "stand-in data: digits for CIFAR-10" in drawing
     assert kept != (tmp_path / "table_1__1.png").read_bytes()
 
 
@@ -174,7 +178,8 @@ def test_the_watermark_is_in_the_file_and_on_the_page(tmp_path, monkeypatch):
     monkeypatch.setenv("REPLIB_OUT", str(tmp_path))
     pictures = {}
     for mark in ("", "these numbers mean nothing"):
-        result = SimpleNamespace(exhibit=SimpleNamespace(id="paper/table_1"), profile=SimpleNamespace(label="smoke", watermark=mark))
+        profile = SimpleNamespace(label="smoke", watermark=mark)
+        result = SimpleNamespace(exhibit=SimpleNamespace(id="paper/table_1"), profile=profile, stand_ins="")
         figure, _ = plt.subplots()
         if mark:
             card(figure, "as it was before")  # a picture that was drawn earlier is not what is saved

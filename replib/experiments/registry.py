@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from replib.data import Data
 from replib.experiments import (
     achieving_robustness_via_sparsity,
     adversarial_winning_tickets,
@@ -22,7 +23,7 @@ from replib.experiments.exhibit import Exhibit
 from replib.experiments.profiles import Profile, changed, profile
 from replib.experiments.runner import closure, run
 from replib.root import printed_exhibits, project_root
-from replib.spec import ReplibError, SpecError
+from replib.spec import ReplibError, SpecError, walk
 from replib.store import Missing, Store
 from replib.store.evidence import Evidence, Published, Reader
 
@@ -87,6 +88,19 @@ class Results:
     def seeds(self) -> list[int]:
         """Seeds that are done in every row; none for a drawing, which has no runs."""
         return sorted(int(s) for s in self.frame.seed.unique())
+
+    @property
+    def data(self) -> list[Data]:
+        """Data sets of the runs of one seed, in order of appearance, those of parts that share the page too; none for a drawing."""
+        paper, _, stem = self.exhibit.id.partition("/")
+        parts = (e for e in EXHIBITS.values() if e.part_of == stem and e.id.startswith(f"{paper}/"))
+        jobs = (t.job for e in (self.exhibit, *parts) for t in e.tasks(self.profile, self.seeds[:1]))
+        return list(dict.fromkeys(d for job in jobs for d in walk(job) if isinstance(d, Data)))
+
+    @property
+    def stand_ins(self) -> str:
+        """Which data take the place of the papers': 'digits for CIFAR-10, scenes for SVHN'; nothing where the papers' own are used."""
+        return ", ".join(dict.fromkeys(f"{d.name.replace('_', ' ')} for {d.role.stands_for}" for d in self.data if d.role.embedded))
 
 
 def results(id: str, profile_name: str = "laptop", changes: Mapping[str, float] | None = None, *, device: str = "cpu") -> Results:

@@ -33,7 +33,7 @@ def save(
     """Write a figure as SVG and PNG and its data as CSV beside the rendered notebook; returns links to them.
 
     `drawing` is the text of an SVG instead of a figure, written as it is. Files are called ``<exhibit>[__<name>].svg|png|csv``. A watermark
-    is drawn into figures of a profile whose numbers mean nothing.
+    is drawn into figures of a profile whose numbers mean nothing; those of small data sets in a paper's place are told below the figure.
     """
     from IPython.display import Markdown
 
@@ -44,6 +44,8 @@ def save(
     if figure is not None:
         if result.profile.watermark:
             figure.text(0.5, 0.5, result.profile.watermark, ha="center", va="center", rotation=20, fontsize=20, color="red", alpha=0.35)
+        if result.stand_ins:
+            _below(figure, f"stand-in data: {result.stand_ins}")
         write_bytes(out / f"{stem}.png", png(figure))
         figure.savefig(out / f"{stem}.svg", bbox_inches="tight", metadata={"Date": None})
         links += [f"[figure as SVG]({stem}.svg)"]
@@ -55,3 +57,13 @@ def save(
         links += [f"[data as CSV]({stem}.csv)"]
     text = " · ".join(links)
     return Markdown(f"{caption}\n\n{text}" if caption else text)
+
+
+def _below(figure: Figure, words: str) -> None:
+    """Put `words` under everything that the figure has, so that a picture that is copied out of its page says what it is of."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # which would make room for the words at the cost of what is above them
+    for legend in figure.legends:  # which otherwise goes to the edge of what is cut out, onto the words
+        legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    figure.text(max(box.x0, 0) / width, (box.y0 - 0.06) / height, words, va="top", fontsize=7, color="0.4")

@@ -13,13 +13,12 @@ from IPython.display import HTML
 from replib.analysis.evaluation import Evaluate
 from replib.analysis.landscape import Landscape
 from replib.claims import load_claims
-from replib.data import Data
 from replib.experiments.cost import human
 from replib.experiments.registry import Results, reported
 from replib.experiments.runner import closure
 from replib.plots.tables import html, number, told_apart, variant_words
 from replib.root import project_root
-from replib.spec import Task, walk
+from replib.spec import Task
 
 
 def seeds(r: Results) -> str:
@@ -35,8 +34,7 @@ def header(r: Results) -> str:
     """One line: profile, what the data are, seeds, and where fast adversarial training collapsed."""
     if r.frame.empty:
         return f"Profile {r.profile.label}: {seeds(r)}"
-    found = (d.name.replace("_", " ") for t in r.exhibit.tasks(r.profile, r.seeds[:1]) for d in walk(t.job) if isinstance(d, Data))
-    data = ", ".join(dict.fromkeys(found)) or "drawn at random"
+    data = ", ".join(dict.fromkeys(d.name.replace("_", " ") for d in r.data)) or "drawn at random"
     scope = r.frame.scope.iloc[0] if "scope" in r.frame else r.profile.scope  # of an exhibit that is the same in every profile: exact
     return f"Profile {r.profile.label} (data: {data}; scope: {scope}{attacked(r)}): {seeds(r)}{fell(r)}"
 
