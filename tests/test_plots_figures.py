@@ -14,7 +14,21 @@ import pytest
 
 from replib.experiments.profiles import PROFILES
 from replib.experiments.sparsity_winning_twice import figure_2
-from replib.plots import bars, boosts, curves, double_wins, facts, heatmaps, points, save, schematic, surfaces, tables, trajectories
+from replib.plots import (
+    bars,
+    boosts,
+    curves,
+    double_wins,
+    facts,
+    heatmaps,
+    histograms,
+    points,
+    save,
+    schematic,
+    surfaces,
+    tables,
+    trajectories,
+)
 from replib.plots.card import card, drawn
 from replib.plots.style import look
 from replib.spec import ReplibError
@@ -228,6 +242,15 @@ def test_parts_of_the_images_are_named_as_printed_and_said_to_be_what_they_are()
     assert [double_wins.share(whole, "CIFAR-10", part) for part in ("100%", "10%", "1%")] == ["100%", "10%", "1%"]
     assert "CIFAR-100: “10%” (here 50%), “1%” (here 25%)." in double_wins.shares(small)
     assert not double_wins.shares(whole)
+
+
+def test_a_coarser_histogram_is_that_of_wider_bins():
+    values = np.random.default_rng(0).normal(0, 0.01, 1000)
+    fine, coarse = (np.histogram(values, bins=n, range=(-0.02, 0.02)) for n in (200, 40))
+    found = histograms.coarser(*fine, 40)
+    assert np.array_equal(found[0], coarse[0])
+    assert np.allclose(found[1], coarse[1])
+    assert len(histograms.coarser(*fine, 30)[0]) == 200
 
 
 @pytest.mark.parametrize(("value", "shown"), [(-0.04, "0.0"), (-1.26, "−1.3"), (2.0, "2.0"), (float("nan"), "")])
