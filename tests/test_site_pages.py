@@ -56,6 +56,11 @@ def test_escaped_text_shows_exactly_its_characters(text):
     assert seen(pages.escape(text)) == text
 
 
+def test_a_card_links_to_the_threats_to_its_verdict():
+    page = pages.scoreboard([claim(threats=[("No drop here", "threat-no-drop")]), claim(claim_id="swt_c")], "laptop", [])
+    assert page.count("**Read with:** [No drop here](#threat-no-drop)") == 1
+
+
 def test_pipes_do_not_open_a_column():
     shown = pages.table(["a", "b"], [[pages.escape("x | y"), pages.escape("z")]], "A caption")
     row = MarkdownIt("commonmark").enable("table").render(shown)

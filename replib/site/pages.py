@@ -2,9 +2,10 @@
 
 A *claim* is a dict with at least ``claim_id``, ``paper``, ``source``, ``statement``, ``exhibits``, ``scope`` and
 ``outcome``; the remaining fields (``effect``, ``interval``, ``n``, ``sentence``, ``printed``, ``printed_sentence``,
-``chance``, ``fragility``, ``confirmatory``, ``seeds_declared``, ``margin``) may be missing or None; ``elsewhere`` holds what the evidence
-of other profiles says, as dicts with ``profile``, ``scope``, ``outcome`` and ``sentence``. An *exhibit* is a
-row of ``results/reported/exhibits.csv`` with its ``id``. Nothing here reads a file or imports torch.
+``chance``, ``fragility``, ``confirmatory``, ``seeds_declared``, ``margin``) may be missing or None; ``threats`` holds
+title and label of the threats to its verdict, ``elsewhere`` what the evidence of other profiles says, as dicts with
+``profile``, ``scope``, ``outcome`` and ``sentence``. An *exhibit* is a row of ``results/reported/exhibits.csv`` with
+its ``id``. Nothing here reads a file or imports torch.
 """
 
 from __future__ import annotations
@@ -257,6 +258,8 @@ def _claim_block(claim: Record, built: Collection[str]) -> str:
     if claim.get("printed") is not None:
         said = claim.get("printed_sentence") or ("They bear it out." if claim["printed"] else "They do not bear it out.")
         lines += [f"**Printed numbers:** {'true' if claim['printed'] else 'false'}. {escape(said)}", ""]
+    if claim.get("threats"):
+        lines += [f"**Read with:** {', '.join(f'[{title}](#{label})' for title, label in claim['threats'])}", ""]
     facts = claim_facts(claim)
     if facts:
         lines += [" · ".join(facts), ""]

@@ -42,6 +42,15 @@ def departures(package: Path) -> list[dict[str, object]]:
     return found
 
 
+def concerned(page: str) -> dict[str, list[tuple[str, str]]]:
+    """Title and label of the sections of `page` (Markdown) that link to a claim, by the claim's id. A section has its label above it."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for label, title, text in re.findall(r"^\(([\w-]+)\)=\n## (.+)\n((?:(?!^\([\w-]+\)=$|^## ).*\n?)*)", page, re.MULTILINE):
+        for claim in dict.fromkeys(re.findall(r"\(#claim-(\w+)\)", text)):
+            found.setdefault(claim, []).append((title, label))
+    return found
+
+
 def _in_comments(text: str) -> Iterator[tuple[int, str]]:
     """A comment with the mark, joined with the comment lines that follow it without a gap."""
     comments = {t.start[0]: t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT}
