@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from replib.claims import OUTCOMES, load_claims, printed_frame, verdicts
+from replib.claims.conclusion import Evidence, conclude
+from replib.claims.conditions import above
 from replib.claims.engine import gather, judge_all, judge_printed
 from replib.claims.predicates import PAPERS
 from replib.claims.resample import one_sided
@@ -128,6 +130,19 @@ def test_only_seeds_that_every_row_has() -> None:
     frame = frame[~((frame.setting == "Robust Bird") & (frame.seed == 4))]
     assert verdict("swt_rb_gap_80_90", frame)["n"] == 19
     assert verdict("swt_fb_gap_range", frame)["n"] == 20
+
+
+def test_conditions_that_only_the_correction_for_other_claims_leaves_open_are_not_equivalent() -> None:
+    """All hold beyond doubt for themselves: nothing was shown to be equal, by however little they hold."""
+    claim, slack = CLAIMS["iwi_inherit_helps_automatic"], np.linspace(0.01, 0.12, 2000)[None]
+
+    def judged(measure: str, low: float) -> str:
+        made = above("share", np.array([0.92]), 0.8, measure=measure)
+        e = Evidence(claim, (made,), slack + low, 0.01, 1.0, 1.0, 5, False, "stand-in", claim.datasets, None, None, "")
+        return conclude(e, 0.1, 1.0).outcome
+
+    assert judged("", 0.0) == judged("accuracy", 0.0) == "inconclusive"
+    assert judged("accuracy", -0.05) == "equivalent"  # within two points on both sides, and not beyond doubt
 
 
 def test_equivalent_within_the_margin() -> None:
@@ -552,6 +567,19 @@ def test_a_network_that_slimming_could_not_make_has_no_say() -> None:
     found = verdict("iwi_lup_ns_drop_late", slimming(70.0, beyond=2))
     assert "a layer would be empty in NS at 90 %" in found["sentence"]
     assert found["outcome"] != "supported"
+
+
+def test_a_network_that_slimming_could_not_make_counts_against_a_claim_on_shares() -> None:
+    """Of twelve networks all gain, or all but the two that were not made; neither verdict waits for what cannot be made."""
+    frame = slimming(70.0, beyond=2)
+    pruned = frame[frame.setting.isin(["LUP", "NS"]) & (frame.metric != "channels_beyond_ratio")]
+    bare = pruned.assign(variant="stopping_criterion=Stop-E; retraining=none", value=pruned.value - 5)
+    found = verdict("iwi_retraining_helps", pd.concat([frame, bare]))
+    assert found["outcome"] == "supported"
+    assert "is 0.9167 (needed > 0.5)" in found["sentence"]
+    twins = pruned.assign(exhibit="table_2", setting=pruned.setting + "-rand", value=pruned.value - 5)
+    found = verdict("iwi_inherit_helps_automatic", pd.concat([frame, twins]))
+    assert "is 0.9167 (needed > 0.8)" in found["sentence"]
 
 
 def test_a_place_where_the_perceptrons_have_learned_nothing_has_no_say_in_theorem_2() -> None:
