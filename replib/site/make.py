@@ -12,7 +12,7 @@ from replib.experiments.places import SOURCE, TO_CUB, TO_VISDA
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
 from replib.experiments.recipe import Recipe
-from replib.experiments.registry import EXHIBITS, evidence, shown
+from replib.experiments.registry import EXHIBITS, complete_seeds, evidence, shown
 from replib.experiments.runner import closure
 from replib.models.spec import weight_shapes
 from replib.site.build import build
@@ -30,9 +30,10 @@ def make(profile: str, root: Path) -> Path:
 
 
 def status_rows(p: Profile, root: Path) -> list[dict[str, Any]]:
-    """One row for each implemented exhibit: how many runs its page reads, who made them where, and how long that took."""
+    """One row for each implemented exhibit: how many jobs its page rests on, which commits made them where, and the processor time."""
     found = evidence(p, root)
-    return [_status(e.id, [t for t in closure(e.tasks(p)) if found.status(t) == "done"], found, root) for e in EXHIBITS.values() if e.page]
+    made = [(e.id, closure(e.tasks(p, complete_seeds(e, p, found)))) for e in EXHIBITS.values() if e.page]
+    return [_status(id, tasks, found, root) for id, tasks in made]
 
 
 def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str,
         "runs": len(summaries),
         "commit": ", ".join(dict.fromkeys(e["commit"] for e in used)),
         "machine": ", ".join(dict.fromkeys(e["cpu"] if e["device"] == "cpu" else e["device"] for e in used)),
-        "time": human(sum(s["cost"]["wall_seconds"] for s in summaries)),
+        "time": human(sum(s["cost"]["cpu_seconds"] for s in summaries)),
     }
 
 
