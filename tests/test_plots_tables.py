@@ -130,6 +130,8 @@ def test_the_first_line_of_a_page_names_the_attack_that_its_accuracies_are_under
     assert "; evaluated under PGD-10)" in facts.header(results("double_win_lottery_tickets/table_a2", "laptop"))
     assert "; evaluated under AutoAttack, CW, PGD-20)" in facts.header(results("sparsity_winning_twice/table_a8", "laptop"))
     assert "evaluated" not in facts.header(results("achieving_robustness_via_sparsity/figure_2", "laptop"))
+    assert "; evaluated under PGD-10)" in facts.header(results("double_win_lottery_tickets/figure_a9", "laptop"))
+    assert "evaluated" not in facts.header(results("double_win_lottery_tickets/figure_6", "laptop"))  # whose images are clean
 
 
 def test_rows_that_vary_in_two_things_stay_in_one_table_and_say_which():

@@ -91,16 +91,22 @@ class Results:
 
     @property
     def data(self) -> list[Data]:
-        """Data sets of the runs of one seed, in order of appearance, those of parts that share the page too; none for a drawing."""
-        paper, _, stem = self.exhibit.id.partition("/")
-        parts = (e for e in EXHIBITS.values() if e.part_of == stem and e.id.startswith(f"{paper}/"))
-        jobs = (t.job for e in (self.exhibit, *parts) for t in e.tasks(self.profile, self.seeds[:1]))
-        return list(dict.fromkeys(d for job in jobs for d in walk(job) if isinstance(d, Data)))
+        """Data sets of the runs of one seed, in order of appearance; none for a drawing."""
+        return self._data(self.exhibit)
 
     @property
     def stand_ins(self) -> str:
-        """Which data take the place of the papers': 'digits for CIFAR-10, scenes for SVHN'; nothing where the papers' own are used."""
-        return ", ".join(dict.fromkeys(f"{d.name.replace('_', ' ')} for {d.role.stands_for}" for d in self.data if d.role.embedded))
+        """Which data take the place of the papers' on the page, parts with seeds of their own included: 'digits for CIFAR-10, scenes for
+        SVHN'; nothing where the papers' own are used.
+        """
+        paper, _, stem = self.exhibit.id.partition("/")
+        parts = (e for e in EXHIBITS.values() if e.part_of == stem and e.id.startswith(f"{paper}/"))
+        found = (d for e in (self.exhibit, *parts) for d in self._data(e) if d.role.embedded)
+        return ", ".join(dict.fromkeys(f"{d.name.replace('_', ' ')} for {d.role.stands_for}" for d in found))
+
+    def _data(self, e: Exhibit) -> list[Data]:
+        jobs = (t.job for t in e.tasks(self.profile, self.seeds[:1]))
+        return list(dict.fromkeys(d for job in jobs for d in walk(job) if isinstance(d, Data)))
 
 
 def results(id: str, profile_name: str = "laptop", changes: Mapping[str, float] | None = None, *, device: str = "cpu") -> Results:

@@ -55,7 +55,8 @@ FELL = {
 def attacked(r: Results) -> str:
     """'; evaluated under PGD-10': the attacks that the exhibit's own evaluations and surfaces are made with; nothing if it has none."""
     jobs = (t.job for t in r.exhibit.tasks(r.profile, r.seeds[:1]))
-    names = dict.fromkeys(j.attack.label() for j in jobs if isinstance(j, Evaluate | Landscape) and j.attack and j.attack.eps > 0)
+    attacks = (j.attack for j in jobs if isinstance(j, Evaluate | Landscape))
+    names = dict.fromkeys(a.label() for a in attacks if a and getattr(a, "eps", 1) > 0)  # a radius of 0 leaves images clean
     return f"; evaluated under {', '.join(names)}" if names else ""
 
 
