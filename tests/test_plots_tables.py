@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from replib.experiments.registry import EXHIBITS, results
-from replib.plots import facts, ladders, points, tables
+from replib.plots import facts, ladders, points, tables, twins
 from replib.root import project_root
 
 RA, GAP = "robust_accuracy_final", "robust_generalization_gap"
@@ -211,3 +211,27 @@ def test_the_first_line_of_a_page_names_seeds_that_collapsed():
     assert said(1.0, 0.0, 1.0) == " Fast adversarial training collapsed in seed 0, 2."
     stopped = facts.fell(SimpleNamespace(frame=pd.DataFrame([line("FAT", 1.0, 3, metric="stopped_early")])))
     assert stopped == " Early stopping took an earlier epoch than the last of fast adversarial pre-training in seed 3."
+
+
+def test_prices_set_gain_and_cost_of_each_column_side_by_side():
+    cost = "training_flops_exact_e17"
+    base = {"clean_accuracy": 90.0, "adversarial_accuracy": 50.0, cost: 2.0}
+    rows = {
+        ("Baseline", ""): base,
+        ("Baseline", "base_stopping_criterion=Stop-C"): base | {"adversarial_accuracy": 60.0},
+        ("Inverse Weights Inheritance", "inherited_ticket_pruning_ratio=80; table_column=1"): base
+        | {"adversarial_accuracy": 55.0, cost: 3.0},
+        ("Inverse Weights Inheritance", "inherited_ticket_pruning_ratio=90; table_column=1"): base
+        | {"adversarial_accuracy": 57.0, cost: 5.0},
+        ("Inverse Weights Inheritance", "inherited_ticket_pruning_ratio=80; table_column=2"): base
+        | {"adversarial_accuracy": 41.0, cost: 1.0},
+    }
+    place = {"dataset": "CIFAR-10", "architecture": "VGG-16", "seed": 0}
+    lines = [place | {"setting": s, "variant": v, "metric": m, "value": x} for (s, v), row in rows.items() for m, x in row.items()]
+    first, second = twins.prices(pd.DataFrame(lines)).to_dict("records")
+    assert (first["column"], second["column"]) == ("1", "2")
+    gain = "adversarial accuracy minus base"
+    assert (first[f"{gain} (Stop-E)"], first[f"{gain} (Stop-C)"], second[f"{gain} (Stop-E)"]) == (6.0, -4.0, -9.0)
+    assert [line["training operations, % of base (Stop-E)"] for line in (first, second)] == [200.0, 50.0]
+    alone = twins.prices(pd.DataFrame([line for line in lines if "Stop-C" not in line["variant"]]))
+    assert not any("Stop-C" in name for name in alone)

@@ -33,3 +33,33 @@ def show(inherited: Results, new: Results) -> tuple[Any, ...]:
     wide = wide.assign(sparsity_percent=wide.sparsity_percent.map("{:g} %".format)).rename(columns={"sparsity_percent": "sparsity"})
     wide.columns.name = None
     return facts.table(wide), save(new, table=data, name="differences")
+
+
+INHERITED = "Inverse Weights Inheritance"
+COST = "training_flops_exact_e17"
+
+
+def prices(frame: pd.DataFrame) -> pd.DataFrame:
+    """What inverse inheritance gains and takes, one line a place and column of the table, mean over tickets and seeds: accuracies minus
+    those of the base network under each stopping rule, in points, and training operations as a share of the base's, in percent.
+    """
+    place = ["dataset", "architecture"]
+    means = frame.groupby([*place, "setting", "variant", "metric"]).value.mean()
+    made = frame[frame.setting == INHERITED]
+    lines = []
+    for (dataset, architecture, column), part in made.groupby([*place, made.variant.str.partition("table_column=")[2]], sort=False):
+        here = part.groupby("metric").value.mean()
+        bases = {"Stop-E": means[dataset, architecture, "Baseline", ""]}
+        if (dataset, architecture, "Baseline", "base_stopping_criterion=Stop-C") in means:
+            bases["Stop-C"] = means[dataset, architecture, "Baseline", "base_stopping_criterion=Stop-C"]
+        line = {"data set": dataset, "network": architecture, "column": column}
+        for metric, words in METRICS.items():
+            line |= {f"{words} minus base ({rule})": here[metric] - base[metric] for rule, base in bases.items()}
+        lines.append(line | {"training operations, % of base (Stop-E)": 100 * here[COST] / bases["Stop-E"][COST]})
+    return pd.DataFrame(lines)
+
+
+def bargain(r: Results) -> tuple[Any, ...]:
+    """:func:`prices` as a table, and the data."""
+    table = prices(r.frame)
+    return facts.table(table, 1), save(r, table=table, name="prices")
