@@ -218,7 +218,7 @@ def test_prices_set_gain_and_cost_of_each_column_side_by_side():
     base = {"clean_accuracy": 90.0, "adversarial_accuracy": 50.0, cost: 2.0}
     rows = {
         ("Baseline", ""): base,
-        ("Baseline", "base_stopping_criterion=Stop-C"): base | {"adversarial_accuracy": 60.0},
+        ("Baseline", "base_stopping_criterion=Stop-C"): base | {"adversarial_accuracy": 60.0, cost: 4.0},
         ("Inverse Weights Inheritance", "inherited_ticket_pruning_ratio=80; table_column=1"): base
         | {"adversarial_accuracy": 55.0, cost: 3.0},
         ("Inverse Weights Inheritance", "inherited_ticket_pruning_ratio=90; table_column=1"): base
@@ -233,5 +233,6 @@ def test_prices_set_gain_and_cost_of_each_column_side_by_side():
     gain = "adversarial accuracy minus base"
     assert (first[f"{gain} (Stop-E)"], first[f"{gain} (Stop-C)"], second[f"{gain} (Stop-E)"]) == (6.0, -4.0, -9.0)
     assert [line["training operations, % of base (Stop-E)"] for line in (first, second)] == [200.0, 50.0]
+    assert [line["training operations, % of base (Stop-C)"] for line in (first, second)] == [100.0, 25.0]
     alone = twins.prices(pd.DataFrame([line for line in lines if "Stop-C" not in line["variant"]]))
     assert not any("Stop-C" in name for name in alone)

@@ -41,7 +41,7 @@ COST = "training_flops_exact_e17"
 
 def prices(frame: pd.DataFrame) -> pd.DataFrame:
     """What inverse inheritance gains and takes, one line a place and column of the table, mean over tickets and seeds: accuracies minus
-    those of the base network under each stopping rule, in points, and training operations as a share of the base's, in percent.
+    those of the base network under each stopping rule, in points, and training operations as a share of its, in percent.
     """
     place = ["dataset", "architecture"]
     means = frame.groupby([*place, "setting", "variant", "metric"]).value.mean()
@@ -55,7 +55,7 @@ def prices(frame: pd.DataFrame) -> pd.DataFrame:
         line = {"data set": dataset, "network": architecture, "column": column}
         for metric, words in METRICS.items():
             line |= {f"{words} minus base ({rule})": here[metric] - base[metric] for rule, base in bases.items()}
-        lines.append(line | {"training operations, % of base (Stop-E)": 100 * here[COST] / bases["Stop-E"][COST]})
+        lines.append(line | {f"training operations, % of base ({rule})": 100 * here[COST] / base[COST] for rule, base in bases.items()})
     return pd.DataFrame(lines)
 
 
