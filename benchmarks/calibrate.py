@@ -8,7 +8,7 @@ with ResNet-18 seeds 1000, 1001 and 1002.
 It chooses augmentation, batch, epochs, weight decay and the training attack of the laptop profile so that the dense network overfits
 robustly, and width, batch, epochs and learning rate of the fourth paper's networks so that random structures of 5 % learn and, on a
 hundred classes, where they do not, the dense network does, and the third paper's radii and epochs downstream so that the whole
-network learns and stays ahead of random structures. What it selected for is reported as *by construction*, never as a finding. The
+network learns. What it selected for is reported as *by construction*, never as a finding. The
 evidence uses other seeds.
 """
 

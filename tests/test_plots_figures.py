@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from replib.experiments.profiles import PROFILES
+from replib.experiments.registry import results
 from replib.experiments.sparsity_winning_twice import figure_2
 from replib.plots import (
     bars,
@@ -174,7 +175,9 @@ def test_a_figure_on_a_page_has_alt_text_that_cannot_break_out_of_its_attribute(
 def test_the_picture_on_the_page_is_the_one_in_the_file_and_another_figure_has_another(tmp_path, monkeypatch):
     monkeypatch.setenv("REPLIB_OUT", str(tmp_path))
     result = SimpleNamespace(
-        exhibit=SimpleNamespace(id="paper/table_1"), profile=SimpleNamespace(label="laptop", watermark=""), stand_ins="digits for CIFAR-10"
+        exhibit=SimpleNamespace(id="paper/table_1"),
+        profile=SimpleNamespace(label="laptop", watermark=""),
+        stand_ins=lambda table: "digits for CIFAR-10",
     )
     for y in (1, 2):
         figure, ax = plt.subplots(layout="constrained")
@@ -188,12 +191,19 @@ def test_the_picture_on_the_page_is_the_one_in_the_file_and_another_figure_has_a
     assert kept != (tmp_path / "table_1__1.png").read_bytes()
 
 
+def test_a_figure_names_the_data_that_its_table_is_of():
+    r = results("double_win_lottery_tickets/figure_5", "laptop")
+    assert "scenes for SVHN" in r.stand_ins()
+    only = r.stand_ins(r.frame[r.frame.dataset == "CIFAR-10"])
+    assert only == "digits for CIFAR-10, mnist source for ImageNet"
+
+
 def test_the_watermark_is_in_the_file_and_on_the_page(tmp_path, monkeypatch):
     monkeypatch.setenv("REPLIB_OUT", str(tmp_path))
     pictures = {}
     for mark in ("", "these numbers mean nothing"):
         profile = SimpleNamespace(label="smoke", watermark=mark)
-        result = SimpleNamespace(exhibit=SimpleNamespace(id="paper/table_1"), profile=profile, stand_ins="")
+        result = SimpleNamespace(exhibit=SimpleNamespace(id="paper/table_1"), profile=profile, stand_ins=lambda table: "")
         figure, _ = plt.subplots()
         if mark:
             card(figure, "as it was before")  # a picture that was drawn earlier is not what is saved

@@ -263,7 +263,13 @@ def test_the_table_of_kernels_says_what_is_compared_and_where_it_was_measured():
 def test_the_page_of_networks_says_how_each_place_of_every_paper_is_trained():
     rows = role_rows(LAPTOP)
     third = 2 + 3 + 5  # pre-training and re-training, adversarial downstream training, standard downstream training
-    assert len(rows) == len(LAPTOP.recipes) + third + len(LAPTOP.foresight.recipes)
+    second = {row["in the papers"]: row for row in rows if row["in the papers"].endswith("(second paper)")}
+    assert "CIFAR-10, DenseNet-BC (second paper)" in second
+    assert second["CIFAR-100, VGG-16 (second paper)"]["epochs"] == 18
+    assert second["Tiny-ImageNet, ResNet-18 (second paper)"]["network (widths)"].endswith("halved pictures)")
+    only = sum(f"{name}, {net}" not in {row["in the papers"] for row in rows} for name, net in LAPTOP.recipes)
+    assert only == 2  # DenseNets
+    assert len(rows) == len(LAPTOP.recipes) - only + len(second) + third + len(LAPTOP.foresight.recipes)
     birds = {row["in the papers"]: row for row in rows if row["in the papers"].startswith("CUB-200")}
     assert list(birds) == ["CUB-200, ResNet-50 (third paper, standard training)"]
     (birds,) = birds.values()

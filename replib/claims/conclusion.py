@@ -45,6 +45,10 @@ def conclude(e: Evidence, p_supported: float, p_contradicted: float) -> Verdict:
     if span and tight.measure == "correlation":  # widened for few seeds, it may reach beyond what a correlation can be
         span = (max(span[0], -1.0), min(span[1], 1.0))  # their bounds are 0
     outcome, opening = _outcome(e, p_supported, p_contradicted)
+    if opening == "Inconclusive:" and span and not span[0] <= 0 <= span[1]:
+        opening = "Inconclusive once corrected for how much was looked at:"
+    if outcome == "contradicted" and -_margin(e.claim, tight) < effect:
+        opening = f"{opening.removesuffix(':')} by less than the margin, though not shown to lie within it:"
     return replace(
         unjudged(e.claim),
         scope=e.scope,
@@ -76,10 +80,11 @@ def _outcome(e: Evidence, p_supported: float, p_contradicted: float) -> tuple[st
         return "interim", f"Not judged before all seeds are made (interim: {e.n} of {claim.seeds_declared} declared seeds)."
     if p_contradicted <= ALPHA:
         return "contradicted", f"{against} the claim ({e.scope}):"
-    if absent:  # a conjunction over data sets can fail on some of them, but hold only on all
-        return "inconclusive", f"Inconclusive (partial: no results yet for {', '.join(absent)})."
-    if e.left_out:
-        return "inconclusive", f"Inconclusive (partial: {'; '.join(e.left_out)})."
+    # A conjunction over data sets can fail on some of them, but hold only on all.
+    absent = [d for d in absent if not any(d in words for words in e.left_out)]
+    parts = [*e.left_out, *([f"no results yet for {', '.join(absent)}"] if absent else [])]
+    if parts:
+        return "inconclusive", f"Inconclusive (partial: {'; '.join(parts)})."
     if p_supported <= ALPHA:
         return "supported", f"{toward} the claim ({e.scope}):"
     if _equivalent(e):
@@ -104,17 +109,22 @@ def _numbers(e: Evidence, tight: Condition, effect: float, span: tuple[float, fl
 
 
 def _equivalent(e: Evidence) -> bool:
-    """Whether each condition either holds beyond doubt or lies within its margin on both sides (two one-sided tests), and one does lie
-    there: where all hold, and only the correction for other claims is in the way, nothing was shown to be equal."""
+    """Whether each condition either holds beyond doubt or lies within its margin on both sides (two one-sided tests). Where all hold, and
+    only the correction for other claims is in the way, all have to lie there."""
     if not e.slacks.size:
         return False
-    open_ = [(c, s) for c, s in zip(e.conditions, e.slacks, strict=True) if resample.interval(s, LEVEL)[0] <= 0]
-    return bool(open_) and all(harmless(e.claim, c, s) for c, s in open_)
+    pairs = list(zip(e.conditions, e.slacks, strict=True))
+    undecided = [(c, s) for c, s in pairs if resample.interval(s, LEVEL)[0] <= 0]
+    return all(harmless(e.claim, c, s) for c, s in undecided or pairs)
+
+
+def _margin(claim: Claim, c: Condition) -> float:
+    return {"accuracy": claim.margin, "gap": claim.margin_gap}.get(c.measure, 0.0)
 
 
 def harmless(claim: Claim, c: Condition, slack: np.ndarray) -> bool:
     """Whether a condition is shown to lie within its margin on both sides: if it is violated, then by nothing that matters."""
-    margin = {"accuracy": claim.margin, "gap": claim.margin_gap}.get(c.measure, 0.0)
+    margin = _margin(claim, c)
     low, high = resample.interval(slack, LEVEL)
     return -margin < low <= high < margin
 

@@ -1,8 +1,8 @@
 """From results to verdicts: scope, outcome, effect with interval, chance and fragility, and one sentence.
 
 The unit is the seed. A claim is a conjunction of conditions (intersection-union): it is supported when every one of
-them is, and contradicted when one of them fails beyond doubt, and not merely within its margin, with Bonferroni's
-correction for having looked for the one. Confirmatory claims of a paper are corrected together by Holm's procedure,
+them is, and contradicted when one of them fails beyond doubt and is not shown to fail within its margin, with
+Bonferroni's correction for having looked for the one. Confirmatory claims of a paper are corrected together by Holm's procedure,
 over the number that was declared, whether or not they have been run.
 """
 

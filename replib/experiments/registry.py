@@ -20,6 +20,7 @@ from replib.experiments import (
 )
 from replib.experiments.cost import estimate, human
 from replib.experiments.exhibit import Exhibit
+from replib.experiments.places import SOURCE
 from replib.experiments.profiles import Profile, changed, profile
 from replib.experiments.runner import closure, run
 from replib.root import printed_exhibits, project_root
@@ -94,14 +95,15 @@ class Results:
         """Data sets of the runs of one seed, in order of appearance; none for a drawing."""
         return self._data(self.exhibit)
 
-    @property
-    def stand_ins(self) -> str:
-        """Which data take the place of the papers' on the page, parts with seeds of their own included: 'digits for CIFAR-10, scenes for
-        SVHN'; nothing where the papers' own are used.
+    def stand_ins(self, table: pd.DataFrame | None = None) -> str:
+        """Which data take the place of the papers', parts of the page with seeds of their own included: 'digits for CIFAR-10, scenes for
+        SVHN'; nothing where the papers' own are used. With a `table` only those of its data sets, and of what networks were pre-trained on.
         """
         paper, _, stem = self.exhibit.id.partition("/")
         parts = (e for e in EXHIBITS.values() if e.part_of == stem and e.id.startswith(f"{paper}/"))
-        found = (d for e in (self.exhibit, *parts) for d in self._data(e) if d.role.embedded)
+        found = [d for e in (self.exhibit, *parts) for d in self._data(e) if d.role.embedded]
+        if table is not None and "dataset" in table:
+            found = [d for d in found if d.role.stands_for in {*table.dataset, SOURCE[0]}]
         return ", ".join(dict.fromkeys(f"{d.name.replace('_', ' ')} for {d.role.stands_for}" for d in found))
 
     def _data(self, e: Exhibit) -> list[Data]:

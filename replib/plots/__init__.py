@@ -44,8 +44,8 @@ def save(
     if figure is not None:
         if result.profile.watermark:
             figure.text(0.5, 0.5, result.profile.watermark, ha="center", va="center", rotation=20, fontsize=20, color="red", alpha=0.35)
-        if result.stand_ins:
-            _below(figure, f"stand-in data: {result.stand_ins}")
+        if words := result.stand_ins(table):
+            _below(figure, f"stand-in data: {words}")
         write_bytes(out / f"{stem}.png", png(figure))
         figure.savefig(out / f"{stem}.svg", bbox_inches="tight", metadata={"Date": None})
         links += [f"[figure as SVG]({stem}.svg)"]

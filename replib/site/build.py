@@ -103,7 +103,8 @@ def assemble(
             f"{', ...' * (len(missing) > 6)}. Run `replib render -p {profile}` first."
         )
     claims = beside_others(load_claims(root, profile) if claims is None else claims, root, profile)
-    weakened = source.concerned((root / "book/threats.md").read_text(encoding="utf-8"))
+    threats = (root / "book/threats.md").read_text(encoding="utf-8") if profile == "laptop" else ""  # whose runs the page speaks of
+    weakened = source.concerned(threats)
     claims = [claim | {"threats": weakened.get(claim["claim_id"], [])} for claim in claims]
     folder = root / "build/book" / profile
     shutil.rmtree(folder, ignore_errors=True)

@@ -6,9 +6,21 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from replib.experiments.achieving_robustness_via_sparsity.runs import recipe as pruning_recipe
 from replib.experiments.cost import human
 from replib.experiments.double_win_lottery_tickets.runs import Downstream, recipe
-from replib.experiments.places import SOURCE, TO_CUB, TO_VISDA
+from replib.experiments.places import (
+    CIFAR10,
+    CIFAR100,
+    DENSE10,
+    DENSE_TINY,
+    SOURCE,
+    TINY,
+    TO_CUB,
+    TO_VISDA,
+    VGG10,
+    VGG100,
+)
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
 from replib.experiments.recipe import Recipe
@@ -57,8 +69,17 @@ def _status(id: str, tasks: list[Any], found: Evidence, root: Path) -> dict[str,
 
 def role_rows(p: Profile) -> list[dict[str, Any]]:
     """One row for each data set and network of the papers that the profile maps: its stand-in and how that is trained."""
-    ours = [_role(*place, r) for place, r in p.recipes.items()]
+    ours = [row for place, r in p.recipes.items() for row in _pruned(p, place, r)]
     return ours + _transfer_rows(p) + [_role(*place, r, "fourth paper") for place, r in p.foresight.recipes.items()]
+
+
+def _pruned(p: Profile, place: tuple[str, str], r: Recipe) -> list[dict[str, Any]]:
+    """The first paper's row, and the second's where that trains there otherwise."""
+    first, second = _role(*place, r), _role(*place, pruning_recipe(p, place), "second paper")
+    told = {name for name, value in first.items() if value != second[name]} - {"in the papers"}
+    if place in (DENSE10, DENSE_TINY):
+        return [second]
+    return [first, second] if told and place in (CIFAR10, CIFAR100, TINY, VGG10, VGG100) else [first]
 
 
 def _transfer_rows(p: Profile) -> list[dict[str, Any]]:
@@ -82,13 +103,13 @@ def _role(dataset: str, architecture: str, r: Recipe, where: str = "", *, attack
         "size": "×".join(map(str, d.shape)),
         "classes": role.classes,
         "train / val / test": f"{d.n_train or role.n_train} / {d.n_val or role.n_val} / {d.n_test or role.n_test}",
-        "ε": round(r.eps, 4),
+        "ε": round(r.eps, 4) if attacked else "",
         "augmentation": d.augmentation.words(),
         "training attack": f"PGD-{r.train_steps}, step {r.train_step:.3g} ε" if attacked else "none",
         "epochs": r.epochs,
         "batch": r.batch,
         "learning rate": r.lr,
         "weight decay": r.weight_decay,
-        "network (widths)": f"{r.net.arch.replace('_', ' ')} ({widths})",
+        "network (widths)": f"{r.net.arch.replace('_', ' ')} ({widths}{', halved pictures' if r.net.stem_stride == 2 else ''})",
         "weights": sum(prod(shape) for shape in weight_shapes(r.net, role.classes, d.shape).values()),
     }

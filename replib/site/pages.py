@@ -415,7 +415,7 @@ def status(rows: Sequence[Record]) -> str:
             + [escape(row.get(k)) for k in ("commit", "machine", "time")]
         )
     head = ["Exhibit", "Paper", "Jobs", "Commit", "Machine", "Time"]
-    caption = "Exhibits with a page, the jobs (runs, evaluations, measurements) that each reads, and their time of one processor."
+    caption = "Exhibits with a page, the jobs (runs, evaluations, measurements) that each reads, and the processor time that these took."
     return table(head, body, caption)
 
 

@@ -242,8 +242,8 @@ def dw_robust_pretraining_data_efficient(t: Table) -> list[Condition]:
 
 def dw_svhn_collapse(t: Table) -> list[Condition]:
     """SVHN: gain over standard pre-training above the margin at every sparsity before 83.22 % (10 % of the data) and 97.19 % (1 %), within
-    it from there on. The margin stands for the paper's one standard deviation, which three seeds hardly tell and which grows with noise.
-    The paper names the two sparsities "respectively", of which it may also mean the two pre-trainings."""
+    it from there on. The margin stands in for one standard deviation, our reading of the paper's "level": few seeds hardly tell it, and it
+    grows with noise. The paper names the two sparsities "respectively", of which it may also mean the two pre-trainings."""
     out = []
     for fraction, start in zip(LIMITED, (83.22, 97.19), strict=True):
         for pre in (FAT, AT):
@@ -289,7 +289,7 @@ def dw_sparse_beats_dense_limited_data(t: Table) -> list[Condition]:
 
 def dw_fat_mid_at_high(t: Table) -> list[Condition]:
     """With 10 % and 1 % of the data: fast adversarial ahead somewhere between 50 and 80 %, adversarial ahead at the
-    greatest sparsity. Crossings between the two are not counted: noise alone makes some."""
+    greatest sparsity, of which only the last is looked at. Crossings between are not counted: noise alone makes some."""
     out = []
     for d in _datasets(t, "figure_5"):
         for fraction in LIMITED:
