@@ -607,6 +607,15 @@ def test_data_sets_that_are_left_out_are_not_said_to_be_missing() -> None:
     assert (f"; no results yet for {', '.join(others)})" in words) is bool(others)
 
 
+def test_a_data_set_without_results_is_told_beside_one_whose_name_begins_alike() -> None:
+    claim = replace(CLAIMS["iwi_inherit_helps_automatic"], datasets=("CIFAR-10", "CIFAR-100"))
+    made = above("share", np.array([0.92]), 0.8)
+    left_out = ("nothing was learned on CIFAR-100 MLP",)
+    slack = np.linspace(0.01, 0.12, 2000)[None]
+    e = Evidence(claim, (made,), slack, 0.01, 1.0, 1.0, 5, False, "stand-in", (), None, None, "", left_out)
+    assert "partial: nothing was learned on CIFAR-100 MLP; no results yet for CIFAR-10)" in conclude(e, 0.1, 1.0).sentence
+
+
 def test_a_place_where_the_perceptrons_have_learned_nothing_has_no_say_in_theorem_2() -> None:
     paper = "achieving_robustness_via_sparsity"
 

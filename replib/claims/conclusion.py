@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -81,7 +82,7 @@ def _outcome(e: Evidence, p_supported: float, p_contradicted: float) -> tuple[st
     if p_contradicted <= ALPHA:
         return "contradicted", f"{against} the claim ({e.scope}):"
     # A conjunction over data sets can fail on some of them, but hold only on all.
-    absent = [d for d in absent if not any(d in words for words in e.left_out)]
+    absent = [d for d in absent if not any(re.search(rf"\b{re.escape(d)}\b", words) for words in e.left_out)]
     parts = [*e.left_out, *([f"no results yet for {', '.join(absent)}"] if absent else [])]
     if parts:
         return "inconclusive", f"Inconclusive (partial: {'; '.join(parts)})."

@@ -60,8 +60,10 @@ def _share(t: Table, name: str, cells: list[tuple[Cell, np.ndarray]], bound: flo
     """The share of networks that have a property is above `bound`, whatever those would have had that slimming could not make in every
     seed: they count against it where the others' share is above, for it where that is below, and alone decide nothing.
     """
-    made = stack([has for cell, has in cells if _made(t, cell)])
-    n, missing = len(cells), len(cells) - len(made)
+    found = [has for cell, has in cells if _made(t, cell)]
+    if not found:
+        raise MissingResult(f"{name}: slimming could make none of the networks in every seed; run another method or a lower ratio.")
+    made, n, missing = stack(found), len(cells), len(cells) - len(found)
     against, free = made.sum(axis=0) / n, made.mean(axis=0)
     value = np.where(free > bound, np.maximum(against, bound), np.minimum(against + missing / n, bound))
     words = f"{name} ({missing} of {n} could not be made in every seed)" if missing else name
