@@ -226,6 +226,8 @@ def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns(
     assert text.index("2.00 ± 1.41") < text.index("5.00 ± 0.00")
     small = facts.wide(facts.spread(frame.assign(value=frame.value / 10**4), ["setting", "metric"])).data
     assert "0.00020 ± 0.00014" in small
+    many = facts.wide(facts.spread(frame.assign(value=frame.value * 100), ["setting", "metric"])).data
+    assert "200.0 ± 141.4" in many
 
 
 def test_rows_of_other_kinds_have_a_table_of_their_own():
@@ -246,10 +248,10 @@ def test_rows_of_other_kinds_have_a_table_of_their_own():
 def test_parts_of_the_images_are_named_as_printed_and_said_to_be_what_they_are():
     frame = pd.DataFrame({"dataset": ["CIFAR-10", "CIFAR-100"]})
     small, whole = (SimpleNamespace(profile=PROFILES[p], frame=frame) for p in ("laptop", "paper"))
-    assert double_wins.share(small, "CIFAR-10", "10%") == "“10%” (here 30%)"
-    assert double_wins.share(small, "CIFAR-100", "1%") == "“1%” (here 25%)"
-    assert double_wins.share(small, "CIFAR-10", "100%") == "100%"
-    assert [double_wins.share(whole, "CIFAR-10", part) for part in ("100%", "10%", "1%")] == ["100%", "10%", "1%"]
+    assert double_wins.called(small, "CIFAR-10", "10%") == "“10%” (here 30%)"
+    assert double_wins.called(small, "CIFAR-100", "1%") == "“1%” (here 25%)"
+    assert double_wins.called(small, "CIFAR-10", "100%") == "100%"
+    assert [double_wins.called(whole, "CIFAR-10", part) for part in ("100%", "10%", "1%")] == ["100%", "10%", "1%"]
     assert "CIFAR-100: “10%” (here 50%), “1%” (here 25%)." in double_wins.shares(small)
     assert not double_wins.shares(whole)
 

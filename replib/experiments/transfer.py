@@ -38,6 +38,15 @@ class Transfer:
         """Pre-training."""
         return self.recipes[SOURCE]
 
+    def share(self, where: tuple[str, str], part: str) -> float:
+        """The share of the images that the paper's name for a part of them stands for."""
+        return self.scarce.get(where, self.parts).get(part, 1.0)
+
+    def called(self, where: tuple[str, str], part: str) -> str:
+        """A part of the training images as the paper calls it and, where this scale takes another share, what it is here."""
+        here = f"{100 * self.share(where, part):g}%"
+        return part if here == part else f"“{part}” (here {here})"
+
 
 # Departs: weight decay 1e-2 on the source. With the paper's value magnitudes after so short a run still show the initialization, and
 # masks would, too.

@@ -32,20 +32,18 @@ def drawn(r: Results, data: pd.DataFrame, columns: str, name: str = "", words: C
     return card(figure, transfers.ALT, f"{transfers.CAPTION} {facts.seeds(r)}"), links
 
 
-def share(r: Results, dataset: str, part: str) -> str:
-    """A part of the training images as the paper calls it and, where the profile takes another share, what it is here."""
-    t = r.profile.transfer
-    here = 100 * next((parts for (name, _), parts in t.scarce.items() if name == dataset), t.parts).get(part, 1.0)
-    return part if f"{here:g}%" == part else f"“{part}” (here {here:g}%)"
-
-
 def shares(r: Results) -> str:
     """A sentence on the parts of each data set's images that a page names otherwise than they are; nothing if there are none."""
     lines = []
     for dataset in r.frame.dataset.unique():
-        other = [share(r, dataset, part) for part in r.profile.transfer.parts]
+        other = [called(r, dataset, part) for part in r.profile.transfer.parts]
         lines += [f"{dataset}: {', '.join(other)}"] if any(" " in words for words in other) else []
     return f"Parts of the training images, by the paper's names: {'; '.join(lines)}." if lines else ""
+
+
+def called(r: Results, dataset: str, part: str) -> str:
+    """A part of a data set's training images by the paper's name and, where it is another, by its share."""
+    return r.profile.transfer.called((dataset, "ResNet-50"), part)
 
 
 def extremes(r: Results, frame: pd.DataFrame, section: str) -> tuple[Any, ...]:
@@ -82,6 +80,8 @@ def numbers(r: Results) -> HTML:
     made = []
     for names, rows in r.frame.groupby(r.frame.variant.map(lambda v: tuple(double_win.parts(v))), sort=False):
         told = rows.assign(**{name: rows.variant.map(lambda v, name=name: double_win.parts(v)[name]) for name in names})
+        if "data_fraction" in told:
+            told.data_fraction = [called(r, *place) for place in zip(told.dataset, told.data_fraction, strict=True)]
         made.append(facts.wide(facts.spread(told, ["dataset", "sparsity_percent", "setting", *names, "metric"])).data)
     return HTML("".join(made))
 

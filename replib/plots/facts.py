@@ -161,7 +161,7 @@ def spread(frame: pd.DataFrame, by: list[str], value: str = "value") -> pd.DataF
 def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
     """:func:`spread` with one column a metric, "mean ± sd" in each cell; what else identifies a row comes first.
 
-    From a thousand on without decimals; a mean that would be rounded away keeps two digits.
+    From a hundred on with one decimal at most, from a thousand on with none; a mean that would be rounded away keeps two digits.
     """
     names = [c for c in stats.columns if c not in ("metric", "mean", "sd", "n")]
     rows = [c for c in names if stats[c].nunique() > 1] or names[-1:]
@@ -169,7 +169,8 @@ def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
     def cell(row: pd.Series) -> str:
         size = abs(row["mean"])
         small = 0 < size < 10**-decimals / 2
-        shown = 0 if size >= 1000 else 1 - math.floor(math.log10(size)) if small else decimals
+        most = 0 if size >= 1000 else 1 if size >= 100 else decimals
+        shown = 1 - math.floor(math.log10(size)) if small else min(decimals, most)
         return number(row["mean"], shown) + ("" if pd.isna(row.sd) else f" ± {row.sd:.{shown}f}")
 
     cells = stats.assign(cell=stats.apply(cell, axis=1))

@@ -47,9 +47,9 @@ RAISED: tuple[Which, ...] = tuple(n for n in NETWORKS if n[1] != "1%")
 CLEAN = PGD(eps=0.0, steps=1)
 
 
-def name(which: Which) -> str:
-    """How a panel is called: "FAT, 10%"."""
-    return f"{SHORT[which[0]]}, {which[1]}"
+def name(p: Profile, which: Which) -> str:
+    """How a panel is called: "FAT, 10%" and, where the scale takes another share, what that is."""
+    return f"{SHORT[which[0]]}, {p.transfer.called(TO_CIFAR10, which[1])}"
 
 
 def network(p: Profile, which: Which) -> Train:
@@ -93,7 +93,7 @@ def curvature(p: Profile, which: Which) -> Curvature:
 
 def widths(r: Any, kind: str) -> pd.DataFrame:
     """Width of the basin of one loss ("clean" or "adversarial") by network, with its interval over random directions."""
-    found = figure_5.widths(r, {name(n): curvature(r.profile, n) for n in NETWORKS})
+    found = figure_5.widths(r, {name(r.profile, n): curvature(r.profile, n) for n in NETWORKS})
     return found[found.loss == kind].drop(columns="loss")
 
 
@@ -162,8 +162,8 @@ def surfaces(r: Any, seed: int) -> pd.DataFrame:
     for n in RAISED:
         arrays = r.evidence.arrays(task(surface(r.profile, n, attacked=True), seed))
         a, b = np.meshgrid(arrays["axis"], arrays["axis"], indexing="ij")
-        columns = {"setting": name(n), "space": "weights", "seed": seed, "a": a.ravel(), "b": b.ravel(), "loss": arrays["loss"].ravel()}
-        parts.append(pd.DataFrame(columns))
+        at = {"a": a.ravel(), "b": b.ravel(), "loss": arrays["loss"].ravel()}
+        parts.append(pd.DataFrame({"setting": name(r.profile, n), "space": "weights", "seed": seed, **at}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -173,7 +173,8 @@ def planes(r: Any, seed: int, kind: str) -> pd.DataFrame:
     for n in NETWORKS:
         arrays = r.evidence.arrays(task(path(r.profile, n), seed))
         a, b = np.meshgrid(arrays["first"], arrays["second"], indexing="ij")
-        parts.append(pd.DataFrame({"setting": name(n), "seed": seed, "a": a.ravel(), "b": b.ravel(), "loss": arrays[kind].ravel()}))
+        at = {"a": a.ravel(), "b": b.ravel(), "loss": arrays[kind].ravel()}
+        parts.append(pd.DataFrame({"setting": name(r.profile, n), "seed": seed, **at}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -185,7 +186,7 @@ def paths(r: Any, seed: int) -> pd.DataFrame:
         arrays, explained = r.evidence.arrays(t), r.evidence.results(t)["explained"]
         where, lr = arrays["coordinates"], arrays["lr"]
         columns = {
-            "setting": name(n), "seed": seed, "epoch": range(len(where)), "a": where[:, 0], "b": where[:, 1],
+            "setting": name(r.profile, n), "seed": seed, "epoch": range(len(where)), "a": where[:, 0], "b": where[:, 1],
             "drop": [False, *(lr[1:] < lr[:-1]), False], "explained_1": 100 * explained[0], "explained_2": 100 * explained[1],
         }  # fmt: skip
         parts.append(pd.DataFrame(columns))

@@ -131,7 +131,7 @@ def recipe(p: Profile, d: Downstream) -> Recipe:
     if d.fraction == "100%":
         return r
     whole = r.data.n_train or r.data.role.n_train
-    n = max(r.data.role.classes, int(whole * t.scarce.get(d.where, t.parts)[d.fraction]))
+    n = max(r.data.role.classes, int(whole * t.share(d.where, d.fraction)))
     part = replace(r, data=replace(r.data, n_train=n, n_val=t.val or r.data.n_val))
     if t.few_batch is None or "epochs" in dict(p.changes):
         return part
