@@ -13,7 +13,7 @@ from replib.plots.card import card
 from replib.spec import task
 
 
-def table(r: Results, metrics: tuple[str, ...] = tables.ACCURACY) -> tuple[Any, ...]:
+def table(r: Results, metrics: tuple[str, ...] = tables.ACCURACY, *, density: bool = False) -> tuple[Any, ...]:
     """The table as the paper lays it out beside the printed numbers, its data, the runs behind it, and the errata of the printed one."""
     paper, _, name = r.exhibit.id.partition("/")
     printed = reported(f"{paper}/{r.exhibit.part_of or name}")
@@ -21,7 +21,8 @@ def table(r: Results, metrics: tuple[str, ...] = tables.ACCURACY) -> tuple[Any, 
         printed = printed.merge(r.frame[["dataset", "architecture"]].drop_duplicates())
     numbers = tables.beside(r.frame, printed, metrics)
     remarks = facts.collapses(r), facts.far_behind(r)
-    return tables.wide(numbers, metrics), *remarks, save(r, table=numbers), tables.runs(r), facts.errata(r.exhibit.id)
+    shown = tables.wide(numbers, metrics, density=density)
+    return shown, *remarks, save(r, table=numbers), tables.runs(r, density), facts.errata(r.exhibit.id)
 
 
 def seeds(r: Results, dataset: str | None = None) -> tuple[Any, ...]:

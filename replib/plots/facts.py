@@ -177,8 +177,8 @@ def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
     order = pd.MultiIndex.from_frame(cells[rows].drop_duplicates()) if len(rows) > 1 else cells[rows[0]].drop_duplicates()
     grid = cells.pivot(index=rows, columns="metric", values="cell").reindex(order)[list(dict.fromkeys(stats.metric))]
     shown = grid.fillna("").reset_index()
-    if "sparsity_percent" in shown:
-        shown.insert(0, "sparsity_percent", shown.pop("sparsity_percent"))
+    for size in shown.columns.intersection(["sparsity_percent", "density_percent"]):
+        shown.insert(0, size, shown.pop(size))
     return table(shown)
 
 

@@ -27,6 +27,7 @@ SHORT = {
     "distortion_bound": "distortion bound",
     "distortion_censored_share": "never broken (share)",
     "sparsity_percent": "sparsity",
+    "density_percent": "density",
     "robust_accuracy_best": "RA best",
     "robust_accuracy_final": "RA final",
     "robust_accuracy_diff": "RA drop",
@@ -65,11 +66,17 @@ def in_words(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with headers and names as people write them. Files of data keep the names of the fields."""
     shown: dict[str, Callable[[Any], str]] = {
         "sparsity_percent": "{:g} %".format,
+        "density_percent": "{:g} %".format,
         "metric": word,
         "variant": lambda variant: ": ".join(filter(None, variant_words(variant))),
     }
     told = frame.assign(**{name: frame[name].map(f, na_action="ignore") for name, f in shown.items() if name in frame})
     return told.rename_axis(columns=None).rename(columns=word)
+
+
+def by_density(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with density in place of sparsity, which is what D counts by."""
+    return frame.assign(sparsity_percent=(100 - frame.sparsity_percent).round(4)).rename(columns={"sparsity_percent": "density_percent"})
 
 
 def boxed(text: str, frame: pd.DataFrame, kind: str = "") -> str:
@@ -138,9 +145,9 @@ def blocks(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return parts
 
 
-def _shown(grid: pd.DataFrame) -> pd.DataFrame:
-    """Index columns for people: sparsity in percent, "Baseline (dense)", the variant under its own name."""
-    grid = grid.reset_index()
+def _shown(grid: pd.DataFrame, density: bool = False) -> pd.DataFrame:
+    """Index columns for people: sparsity or density in percent, "Baseline (dense)", the variant under its own name."""
+    grid = by_density(grid.reset_index()) if density else grid.reset_index()
     grid.columns.name = None
     if "variant" in grid:
         words = grid.variant.map(variant_words)
@@ -150,7 +157,8 @@ def _shown(grid: pd.DataFrame) -> pd.DataFrame:
         else:
             grid.insert(2, "variant", grid.pop("variant").map(lambda v: ": ".join(filter(None, variant_words(v)))))
     grid["setting"] = grid.setting.replace(NAMES)
-    return grid.assign(sparsity_percent=grid.sparsity_percent.map("{:g} %".format)).rename(columns={"sparsity_percent": "sparsity"})
+    size = "density_percent" if density else "sparsity_percent"
+    return grid.assign(**{size: grid[size].map("{:g} %".format)}).rename(columns={size: word(size)})
 
 
 def _by_setting(parts: list[tuple[str, pd.DataFrame]], decimals: int = 1) -> HTML:
@@ -163,10 +171,11 @@ def _by_setting(parts: list[tuple[str, pd.DataFrame]], decimals: int = 1) -> HTM
     return HTML("".join(found))
 
 
-def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int = 1) -> HTML:
+def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int = 1, density: bool = False) -> HTML:
     """`beside` as the paper lays it out: one line a setting, one column a metric, "ours ± sd" above the printed number.
 
-    A stand-in's numbers are not on the scale of the printed ones; what can be compared is order and sign.
+    A stand-in's numbers are not on the scale of the printed ones; what can be compared is order and sign. Rows have their sparsity or,
+    of a paper that counts by it, their density.
     """
 
     def cell(row: pd.Series) -> str:
@@ -179,7 +188,7 @@ def wide(table: pd.DataFrame, metrics: tuple[str, ...] = ACCURACY, decimals: int
         cells = part.assign(cell=part.apply(cell, axis=1))
         order = pd.MultiIndex.from_frame(cells[rows].drop_duplicates())
         grid = cells.pivot(index=rows, columns="metric", values="cell").reindex(order).fillna("")
-        return _shown(grid[[m for m in metrics if m in grid]].rename(columns=word))
+        return _shown(grid[[m for m in metrics if m in grid]].rename(columns=word), density)
 
     return _by_setting([(name, laid_out(part)) for name, part in blocks(table)])
 
@@ -257,7 +266,7 @@ def costs_html(table: pd.DataFrame) -> HTML:
     return _by_setting([(name, _shown(part.set_index(row_columns(part)))) for name, part in blocks(table)])
 
 
-def runs(result: object) -> HTML:
+def runs(result: object, density: bool = False) -> HTML:
     """Where each row's runs are: the job's folder with its spec, per-epoch metrics and summaries of all seeds, as links on the site."""
     lines = []
     for row in result.exhibit.rows(result.profile):
@@ -268,5 +277,5 @@ def runs(result: object) -> HTML:
         what = {"run": f"<code>{name}</code>", "files": links if published else "in the working store only"}
         lines.append(row.labels() | what)
     table = pd.DataFrame(lines).drop_duplicates("run" if len({line["variant"] for line in lines}) == 1 else None)
-    body = _shown(table.set_index(row_columns(table))[["run", "files"]]).to_html(index=False, border=0, escape=False)
+    body = _shown(table.set_index(row_columns(table))[["run", "files"]], density).to_html(index=False, border=0, escape=False)
     return HTML(f"<details><summary>The run behind each row</summary><div class='replib-table'>{body}</div></details>")

@@ -56,4 +56,4 @@ def numbers(r: Results, metrics: tuple[str, ...] = NUMBERS) -> tuple[Any, ...]:
     """Means over seeds ± standard deviation of `metrics`, one line a row, and the data."""
     shown = r.frame[r.frame.metric.isin(metrics)]
     table = facts.spread(shown.assign(attack=shown.variant.map(densities.norm_of)), ["attack", "sparsity_percent", "setting", "metric"])
-    return facts.wide(table), save(r, table=table, name="numbers")
+    return facts.wide(tables.by_density(table)), save(r, table=table, name="numbers")
