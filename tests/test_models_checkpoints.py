@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import types
 
@@ -141,7 +142,8 @@ class Runs:
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("where", ["alone", "beside", "inside", "nested"])
 @pytest.mark.parametrize("what", ["system", "eval", "getattr", "storage"])
-def test_hostile_files_are_refused_by_name_and_nothing_runs(what, where, zipped, tmp_path):
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_hostile_files_are_refused_by_name_and_nothing_runs(protocol, what, where, zipped, tmp_path):
     sprung = tmp_path / "sprung"
     call = {
         "system": Runs(os.system, f"touch {sprung}"),
@@ -156,14 +158,40 @@ def test_hostile_files_are_refused_by_name_and_nothing_runs(what, where, zipped,
         "nested": {"model": GIVEN, "args": [{"a": (1, [call])}]},
     }[where]
     path = tmp_path / "f.pth"
-    torch.save(contents, path, _use_new_zipfile_serialization=zipped)
+    torch.save(contents, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
     if what in ("system", "eval"):
         torch.load(path, weights_only=False)  # the trap works where it is not refused
         assert sprung.exists()
         sprung.unlink()
-    with pytest.raises(ReplibError, match=r"refers to .*(system|eval|getattr|_load_from_bytes|__import__).*nothing of the file was run"):
+    named = r"refers to .*(system|eval|getattr|_load_from_bytes|__import__).*nothing of the file was run"
+    if what == "storage" and protocol > 2:  # a name of PyTorch's own
+        named = f"saved with pickle protocol {protocol}.*Nothing of the file was run"
+    with pytest.raises(ReplibError, match=named):
         read(path)
     assert not sprung.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_a_protocol_that_cannot_be_read_safely_is_named(protocol, zipped, tmp_path):
+    path = tmp_path / "f.pth"
+    torch.save({"model": GIVEN}, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    if protocol == 3:
+        assert tensors(read(path), "f").keys() == GIVEN.keys()
+        return
+    with pytest.raises(ReplibError, match=f"saved with pickle protocol {protocol}.*torch.save wrote as it does by default"):
+        read(path)
+
+
+def test_programs_and_plain_pickles_are_no_checkpoints(tmp_path):
+    path = tmp_path / "f.pt"
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(path))
+    with pytest.raises(ReplibError, match="it is a TorchScript program") as program:
+        read(path)
+    path.write_bytes(pickle.dumps({"w": Runs(os.system, "true")}))
+    with pytest.raises(ReplibError, match=r"refers to \w+\.system") as plain:
+        read(path)
+    assert "weights_only" not in f"{program.value} {plain.value}"
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
