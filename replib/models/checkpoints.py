@@ -96,8 +96,9 @@ def read(path: Path) -> Any:
         refused = re.search(r"GLOBAL (\S+)", str(e))
         if refused or foreign:
             raise ReplibError(
-                f"{path} refers to {refused[1] if refused else foreign[0]}, which no checkpoint of tensors needs. It was refused and "
-                "nothing of the file was run. Fetch the file anew from its publisher; if it is meant to be so, ask them for the tensors alone."
+                f"{path} refers to {refused[1] if refused else foreign[0]}, which no checkpoint of tensors needs. It was refused "
+                "and nothing of the file was run. Fetch the file anew from its publisher; if it is meant to be so, ask them for the "
+                "tensors alone."
             ) from None
         if protocol > 3:
             raise ReplibError(
