@@ -158,6 +158,15 @@ def test_subsets_are_balanced_and_nested():
     assert all(x.numpy().tobytes() in rows for x in small.x)
 
 
+def test_a_subset_may_be_the_first_pictures_whatever_their_classes():
+    whole, first = load(Data("digits")), load(Data("digits", n_train=95, subset="first"))
+    assert torch.equal(first.train.x, whole.train.x[:95])
+    assert torch.equal(first.val.x, whole.val.x)
+    assert torch.bincount(first.train.y).max() - torch.bincount(first.train.y).min() > 1
+    with pytest.raises(SpecError, match="subset"):
+        Data("digits", subset="last")
+
+
 def test_a_subset_keeps_the_sources_of_its_pictures():
     whole, part = load(Data("digits")), load(Data("digits", n_test=100))
     place = [whole.source.tolist().index(s) for s in part.source.tolist()]

@@ -6,12 +6,14 @@ import os
 import pickle
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from replib.attacks import PGD
+from replib.attacks.evaluate import evaluate
 from replib.data import Data
 from replib.data.load import load
 from replib.data.released import FOLDER, RELEASED, Weights, locate, report
@@ -292,6 +294,21 @@ def test_a_run_of_no_epochs_hands_the_released_weights_on(root, store):
     start = store.weights(task(down, 0), "epoch_0")
     assert start["fc.weight"].shape[0] == 100
     assert all(torch.equal(start[n], GIVEN[n] * masks.get(n, torch.ones(()))) for n in GIVEN if not n.startswith("fc."))
+
+
+def test_released_weights_that_are_not_as_accurate_as_published_go_no_further(root, store, monkeypatch):
+    source = handed_on(init=Released("at"))
+    entry = RELEASED["at"]
+    monkeypatch.setitem(RELEASED, "at", replace(entry, accuracy=76.13))
+    with pytest.raises(ReplibError, match=r"'at' get [\d.]+ % of 10 test images of 'mnist14' right, and their publisher says 76\.13 %"):
+        execute(task(source, 0), store, data_root=root)
+    assert store.status(task(source, 0)) != "done"
+    net = network()
+    net.load_state_dict(GIVEN)
+    test = load(DATA).test
+    monkeypatch.setitem(RELEASED, "at", replace(entry, accuracy=evaluate(net, test.x, test.y).accuracy + 4.9))
+    execute(task(source, 0), store, data_root=root)
+    assert store.status(task(source, 0)) == "done"
 
 
 def test_a_fresh_classifier_stands_on_released_weights(root, store):
