@@ -243,7 +243,7 @@ def conditions(sample, claim: str):
 @pytest.mark.parametrize(
     ("claim", "n"),
     [
-        ("awt_ntt_keeps_dynamics", 5), ("awt_distances_fall", 42), ("awt_curves_vs_density", 10), ("awt_beats_cosentino", 5),
+        ("awt_ntt_keeps_dynamics", 5), ("awt_distances_fall", 30), ("awt_curves_vs_density", 10), ("awt_beats_cosentino", 5),
         ("awt_approaches_dense_faster", 1), ("awt_comparable_with_dense", 8), ("awt_beats_random", 9), ("awt_1_beats_random_3", 1),
         ("awt_sampling_costs_nothing", 6), ("awt_grafting", 2), ("awt_dense_regime_above_02", 8), ("awt_cifar100_beats_random", 4),
     ],
