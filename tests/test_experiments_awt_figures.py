@@ -45,12 +45,15 @@ def keys(made: Sequence[rows.Subnetwork]) -> set[tuple]:
 
 @pytest.mark.parametrize(
     ("name", "made", "ours"),
-    [("table_1", tables.table_1, {tables.TRANSFERRED, tables.PRINTED}), ("table_2", tables.table_2, {"AWT", tables.LONG})],
+    [
+        ("table_1", tables.table_1, {tables.TRANSFERRED, tables.PRINTED, tables.RANDOM, tables.INITIAL, tables.SPREAD}),
+        ("table_2", tables.table_2, {"AWT", tables.LONG}),
+    ],
 )
 def test_every_printed_row_is_there_and_no_other(name, made, ours):
     printed = reported(f"{ID}/{name}")[["dataset", "architecture", "sparsity_percent", "setting", "variant"]]
     theirs = set(printed.itertuples(index=False, name=None))
-    for p, more in ((LAPTOP, ours), (PAPER, ours & {tables.TRANSFERRED})):
+    for p, more in ((LAPTOP, ours), (PAPER, ours - {tables.PRINTED, "AWT", tables.LONG})):
         found = keys(made(p))
         assert theirs <= found
         assert {row[3] for row in found - theirs} == more
@@ -160,12 +163,15 @@ def test_the_control_has_the_mask_that_a_search_starts_from(tmp_path):
 def test_figure_1_tunes_surgery_and_trains_transfer_from_scratch():
     made = searches.natural(LAPTOP)
     assert {name: type(run.init) for name, (_, run) in made.items()} == {
-        "NTT": Fresh, "NTT, transferred weights": FromRun, "DNS": FromRun, "full model": Fresh,
+        "NTT": Fresh, "NTT, transferred weights": FromRun, "DNS": FromRun, searches.SCRATCH: Fresh, tables.RANDOM: Fresh,
+        tables.INITIAL: Fresh, "full model": Fresh,
     }  # fmt: skip
+    assert {run.init for _, run in made.values() if isinstance(run.init, Fresh)} == {Fresh(scheme="glorot")}
     for found, run in made.values():
         assert run.loss == CrossEntropy()
         assert run.ticket == found
-    assert made["DNS"][1].init.run == made["DNS"][0]
+    assert made["DNS"][1].init.run == made["DNS"][0] == made[searches.SCRATCH][0]
+    assert made[tables.INITIAL][0].rule.run == made["full model"][1]
 
 
 @pytest.mark.parametrize("p", PROFILES.values(), ids=list(PROFILES))
