@@ -64,6 +64,7 @@ test-slow: $(STAMP)  ## thirty kills, a fuzz of specs, real data where present
 
 lint: $(STAMP)  ## ruff
 	$(BIN)/ruff check replib tests benchmarks
+	$(BIN)/ruff check --select F notebooks
 	$(BIN)/ruff format --check replib tests benchmarks
 
 benchmarks: $(STAMP)  ## measured ratios: training step, cached read, checkpoints, workers

@@ -101,9 +101,9 @@ def _numbers(e: Evidence, tight: Condition, effect: float, span: tuple[float, fl
     held = sum(bool(c.holds()[0]) for c in e.conditions)
     value = written(float(np.mean(tight.value)))
     words = f"{held} of {counted(e.conditions)} {'holds' if 1 in (held, len(e.conditions)) else 'hold'} in the mean; "
-    words += f"the deciding one, {tight.name}, is {value}{needed(tight)}, distance from the bound {effect:+.3g}"
+    words += f"the deciding one, {tight.name}, is {value}{needed(tight)}, distance from the bound {signed(effect)}"
     if span is not None:
-        words += f", 95 % interval {span[0]:+.3g} to {span[1]:+.3g}"
+        words += f", 95 % interval {signed(span[0])} to {signed(span[1])}"
     if e.claim.test == "rank" and e.n > 1:
         words += f"; all ranks hold in {100 * (e.probability or 0):.0f} % of resamples"
     return words + ("." if e.deterministic else f"; {e.n} seed{'s' if e.n != 1 else ''}.")
@@ -159,7 +159,13 @@ def counted(conditions: Sequence[Condition]) -> str:
 
 
 def written(x: float) -> str:
-    return f"{x:.4g}" if abs(x) < 1000 else f"{x:,.0f}"
+    """`x` for sentences, with four digits and a true minus sign."""
+    return (f"{x:.4g}" if abs(x) < 1000 else f"{x:,.0f}").replace("-", "−")
+
+
+def signed(x: float) -> str:
+    """`x` for sentences, with its sign and three digits."""
+    return f"{x:+.3g}".replace("-", "−")
 
 
 def needed(c: Condition) -> str:
