@@ -167,7 +167,7 @@ SMOKE = Foresight(
 )
 
 # Departs: 10,000 images of MNIST for convolutions, which are narrow, and 2,000 photographs at half the resolution; PGD-5 in training and
-# search, fewer epochs: what a processor does in a night. The perceptron has all images, and searches of a twentieth of the paper's length.
+# search, fewer epochs: what a processor does in a night. The perceptron has all images, and searches of the paper's length.
 # Departs: on MNIST a radius of 0.3 standard deviations of its pixels, 0.0924 of their range. With 0.3 of the range the dense perceptron
 # learns nothing in ten epochs, with 0.3 deviations it comes near the printed accuracies (calibration). Table 1 has a row for each.
 DEVIATION = 0.3081
@@ -190,7 +190,7 @@ WORKSTATION = Foresight(
         ),
     },
     {
-        MLP_MNIST: Searching(epochs=1, steps=5, kernel="halves", block=64),
+        MLP_MNIST: Searching(steps=5, kernel="halves", block=64),
         CNN_MNIST: replace(_SHORT, epochs=1),
         CNN10: replace(_SHORT, epochs=2),
         CNN100: replace(_SHORT, epochs=1, kernel="whole", entries="diagonal", held_out=16),
