@@ -6,6 +6,7 @@ import functools
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import torch
 
 from replib.analysis.evaluation import Evaluate
 from replib.analysis.grafting import Grafting
+from replib.analysis.kernels import Kernels
 from replib.claims import load_claims
 from replib.claims.columns import table
 from replib.claims.predicates.adversarial_winning_tickets import SETTINGS
@@ -46,7 +48,7 @@ def keys(made: Sequence[rows.Subnetwork]) -> set[tuple]:
 @pytest.mark.parametrize(
     ("name", "made", "ours"),
     [
-        ("table_1", tables.table_1, {tables.TRANSFERRED, tables.PRINTED, tables.RANDOM, tables.INITIAL, tables.SPREAD}),
+        ("table_1", tables.table_1, {tables.TRANSFERRED, tables.PRINTED, tables.RANDOM, tables.INITIAL, tables.SPREAD, tables.LAYERED}),
         ("table_2", tables.table_2, {"AWT", tables.LONG}),
     ],
 )
@@ -120,8 +122,28 @@ def test_controls_differ_from_what_they_stand_beside_in_one_thing():
     made = {(row.setting, row.sparsity_percent): row.run for row in (*tables.table_1(LAPTOP), *tables.table_2(LAPTOP))}
     ticket, moved = made["AWT", 98.2], made[tables.TRANSFERRED, 98.2]
     assert moved == replace(ticket, init=FromRun(ticket.ticket), name=moved.name)
+    iterative, layered = made["Cosentino et al. 2019", 98.2], made[tables.LAYERED, 98.2]
+    assert layered == replace(ticket, ticket=replace(ticket.ticket, density=iterative, across="run"), name=layered.name)
     short, long = made["S-AWT", 90.0], made[tables.LONG, 90.0]
     assert long == replace(short, ticket=replace(short.ticket, epochs=4 * short.ticket.epochs), name=long.name)
+
+
+def test_a_row_of_table_1_tells_how_many_of_its_own_weights_lie_on_a_path(tmp_path):
+    row = next(row for row in tables.table_1(SMOKE) if row.setting == tables.RANDOM)
+    store = Store(tmp_path)
+    for t in closure([task(job, 0) for job in row.jobs()]):
+        execute(t, store)
+    net = build(row.run.net, classes=10, shape=row.run.data.shape, mean=(0.0,), std=(1.0,), generator=torch.Generator())
+    masks = list(ticket_masks(store, task(row.run.ticket, 0), net).values())
+    on_path = [m.clone() for m in masks]
+    for _ in masks:  # a unit without inputs sends nothing, one without readers tells nothing
+        for before, after in pairwise(on_path):
+            alive = before.any(1) & after.any(0)
+            before &= alive[:, None]
+            after &= alive
+    kept, useful = (sum(int(m.sum()) for m in of) for of in (masks, on_path))
+    assert 0 < useful < kept
+    assert row.values(store, 0)["effective_percent"] == pytest.approx(100 * useful / kept)
 
 
 def test_the_curves_leave_out_the_control_that_the_paper_does_not_draw(monkeypatch):
@@ -215,6 +237,8 @@ class Canned:
         if isinstance(t.job, Grafting):
             rise = {"over_upper": float(self.rng(t).uniform(0, 9)), "over_better": 9.0}
             return {"natural": rise, "adversarial": rise}
+        if isinstance(t.job, Kernels):
+            return {"tickets": [{"density": 0.1, "effective_density": 0.05} for _ in t.job.tickets]}
         return {"density": 0.1}
 
     def table(self, t: Task) -> pd.DataFrame:

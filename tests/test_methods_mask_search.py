@@ -16,7 +16,7 @@ from replib.data.augment import to_float
 from replib.experiments.cost import operations
 from replib.experiments.jobs import execute
 from replib.experiments.profiles import SMOKE
-from replib.methods import AWT, NTT, MaskSearch, Shuffled, Surgery, Ticket
+from replib.methods import AWT, NTT, MaskSearch, Quota, Shuffled, Surgery, Ticket
 from replib.methods.mask_search import Search, _begin, _step, distances
 from replib.methods.surgery import operate
 from replib.models import Net
@@ -207,6 +207,20 @@ def test_counts_are_exact_layer_by_layer_or_in_all(store, across, first):
             assert s.weights[name][m].abs().min() >= s.weights[name][~m].abs().max() * 0.8
 
 
+def test_layers_keep_as_many_weights_as_those_of_the_run_that_gives_the_density(store):
+    ticket = Ticket(DATA, SMALL.net, 0.3, Quota("erk"))
+    pruned = replace(SMOKE.recipe("CIFAR-10", "ResNet-18"), data=DATA, net=SMALL.net).pgd_at(epochs=1, ticket=ticket)
+    for job in (ticket, pruned):
+        execute(task(job, 0), store)
+    left = store.results(task(ticket, 0))["kept"]
+    s = begin(store, replace(SMALL, density=pruned, across="run", goal=AWT(ATTACK, refresh=1)))
+    for _ in range(3):
+        assert counts(s.masks) == left != quotas("uniform", {n: tuple(w.shape) for n, w in s.weights.items()}, s.density)
+        _step(s, INDEX)
+    with pytest.raises(SpecError, match="give the run as density"):
+        replace(SMALL, across="run")
+
+
 def test_the_first_mask_is_of_the_largest_weights_or_of_any(store):
     largest, drawn = (begin(store, replace(SMALL, goal=AWT(ATTACK, first=f, refresh=3))) for f in ("magnitude", "random"))
     for name, m in largest.masks.items():
@@ -261,7 +275,7 @@ def test_surgery_has_a_band_in_which_nothing_changes():
 
 def test_surgery_cuts_at_the_largest_weight_that_the_density_leaves_out(store):
     """Of the sizes 1 to 10 at density 0.3 the three largest stay: the threshold is 7, not the 8 that stays."""
-    s = replace(begin(store, SMALL), student=torch.nn.Linear(10, 1))
+    s = replace(begin(store, SMALL), student=torch.nn.Linear(10, 1), quota={"weight": 3})
     with torch.no_grad():
         s.student.weight.copy_(torch.tensor([[3.0, -8, 1, 10, -5, 7, 2, -9, 4, 6]]))
     assert Surgery()._thresholds(s)["weight"] == 7

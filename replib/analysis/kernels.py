@@ -173,9 +173,10 @@ def run_kernels(job: Kernels, context: Context) -> Output:
         table += [{"ticket": n} | row for row in rows]
         kept = effective(net, mask, split.shape)
         conv = convolutions(mask)
-        stages = {s: totals([r for r in rows if r["stage"] == s], density(conv)) for s in dict.fromkeys(r["stage"] for r in rows)}
+        among = density(conv) if conv else 0.0  # a perceptron has none, of which chance makes none zero
+        stages = {s: totals([r for r in rows if r["stage"] == s], among) for s in dict.fromkeys(r["stage"] for r in rows)}
         whole = {"density": density(mask), "effective_density": kept / size(mask)}
-        found.append(whole | totals(rows, density(conv)) | {"stages": stages})
+        found.append(whole | totals(rows, among) | {"stages": stages})
         if job.heatmap:
             arrays |= {f"heatmap/{n}/{s}": a for s, a in heatmap(mask, job.heatmap).items()}
         context.progress(n + 1, len(job.tickets))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -27,7 +28,7 @@ from replib.spec import Job, Pinned, Spec, SpecError, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.loop import Diverged, make_optimizer
-from replib.training.networks import fresh, placed
+from replib.training.networks import fresh, placed, ticket_masks
 from replib.training.spec import Adam, Fresh, Train
 from replib.training.state import Masked, generator
 
@@ -47,6 +48,7 @@ class Search:
     optimizer: torch.optim.Optimizer
     steps: int  # in all
     density: float
+    quota: Mapping[str, int] | None  # weights that each layer keeps; None where all are ranked together
     step: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
 
@@ -66,9 +68,7 @@ class Search:
         if active_first:
             beyond = max(m.max() for m in magnitudes.values())
             magnitudes = {n: m + (1 + beyond) * self.masks[n] for n, m in magnitudes.items()}
-        if self.job.across == "network":
-            return global_top(magnitudes, self.density)
-        return layerwise_top(magnitudes, quotas("uniform", {n: tuple(w.shape) for n, w in self.weights.items()}, self.density))
+        return global_top(magnitudes, self.density) if self.quota is None else layerwise_top(magnitudes, self.quota)
 
     def random(self, purpose: str) -> torch.Generator:
         """The generator of one purpose of this search."""
@@ -120,8 +120,8 @@ class MaskSearch(Job):
     are accuracies of the masked student on the first `images` of each, ``churn`` is the share of mask entries that changed since the row
     before. Images of a batch that is not full are left out. `block` images a side are in one block of the kernel.
 
-    Departs: D does not say whether the largest weights are taken layer by layer or over the network (`across`); layers, as in the code of
-    the method that it extends.
+    Departs: D does not say how many of the largest weights each layer keeps (`across`): one density in every layer, as in the code of the
+    method that it extends. "network" ranks all weights together, "run" leaves each layer as many as the run that is given as `density`.
     Departs: inputs are pixels in [0, 1], without augmentation; the method that D extends standardises them, but attacks need the box.
     """
 
@@ -135,7 +135,7 @@ class MaskSearch(Job):
     batch: int = 64
     lr: float = 5e-4
     init: Fresh = field(default_factory=Fresh)
-    across: Literal["layer", "network"] = "layer"
+    across: Literal["layer", "network", "run"] = "layer"
     every: int = 100
     held_out: int = 64
     images: int = 500
@@ -147,6 +147,10 @@ class MaskSearch(Job):
         within("MaskSearch.lr", self.lr, 0, low_open=True)
         for name in ("epochs", "batch", "every", "held_out", "images", "block"):
             within(f"MaskSearch.{name}", getattr(self, name), 1)
+        if self.across == "run" and isinstance(self.density, int | float):
+            raise SpecError(
+                f"MaskSearch.across = 'run' takes layers from a run, and density = {self.density:g} is none; give the run as density."
+            )
         steps, refresh = self.epochs * self.steps_an_epoch(), self.goal.interval
         if refresh is not None and steps <= 2 * refresh:
             raise SpecError(
@@ -230,9 +234,16 @@ def _begin(job: MaskSearch, context: Context) -> Search:
     teacher = copy.deepcopy(student).eval().requires_grad_(False)
     masks: Masks = {}
     model, optimizer = Masked(student, masks, job.goal.straight_through), make_optimizer(Adam(job.lr), student)
-    s = Search(job, seed, split, teacher, student, masks, model, optimizer, job.epochs * job.steps_an_epoch(), kept_share(job, context))
+    share, steps = kept_share(job, context), job.epochs * job.steps_an_epoch()
+    s = Search(job, seed, split, teacher, student, masks, model, optimizer, steps, share, _quota(job, context, student, share))
     masks.update(job.goal.begin(s))
     return s
+
+
+def _quota(job: MaskSearch, context: Context, net: nn.Module, share: float) -> dict[str, int] | None:
+    if job.across == "run":
+        return counts(ticket_masks(context.store, context.parent(job.density), net))
+    return None if job.across == "network" else quotas("uniform", {n: tuple(w.shape) for n, w in prunable(net).items()}, share)
 
 
 def _step(s: Search, index: Tensor) -> float:

@@ -14,7 +14,6 @@ from replib.data.augment import to_float
 from replib.methods.mask_search import Goal, Search, attacked, forget, squared_kernel_difference
 from replib.models.tangent import Entries
 from replib.sparsity.masks import Masks, global_random, random_masks
-from replib.sparsity.quotas import quotas
 from replib.spec import SpecError, within
 
 
@@ -80,10 +79,7 @@ class AWT(Goal):
         if self.first == "magnitude":
             return s.largest()
         shapes, rng = {n: tuple(w.shape) for n, w in s.weights.items()}, s.random("first mask")
-        if s.job.across == "network":
-            drawn = global_random(shapes, s.density, rng)
-        else:
-            drawn = random_masks(shapes, quotas("uniform", shapes, s.density), rng)
+        drawn = global_random(shapes, s.density, rng) if s.quota is None else random_masks(shapes, s.quota, rng)
         return {n: m.to(s.weights[n].device) for n, m in drawn.items()}
 
     def minimise(self, s: Search, index: Tensor) -> float:

@@ -60,6 +60,7 @@ STYLE: dict[str, Look] = {
     "Adv.Tr": Look("#0072b2", "P", "-", "adversarial training"),
     "AWT": Look("#d55e00", "X"),
     "AWT, transferred weights": Look("#e69f00", "X", ":"),
+    "AWT, iterative ticket's layers": Look("#9467bd", "D", "-"),
     "AWT, γ² = 1": Look("#8c564b", "*", ":"),
     "AWT, γ² = 10⁻⁶": Look("#e69f00", "*", ":"),
     "Algorithm 1": Look("#cc79a7", "^", "--"),

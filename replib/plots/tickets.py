@@ -20,6 +20,7 @@ SEARCHES = (
 )
 SURGERY = "Accuracies, kernel distance and target distance over steps of the search, then accuracy over epochs of tuning; a line a method."
 PANELS = {"natural_test_accuracy": "natural accuracy (%)", "adversarial_test_accuracy": "adversarial accuracy (%)"}
+PATHS = {"effective_percent": "kept weights on a path (%)"}
 NUMBERS = (*tables.SUBNETWORK, "curve_distance")
 MILESTONES = tuple(f"{metric}_{when}" for metric in rows.DISTANCES for when in ("start", "half", "end"))
 
@@ -49,8 +50,9 @@ def transfer_and_surgery(r: Results) -> tuple[Any, ...]:
 
 
 def ladder(r: Results) -> tuple[Any, ...]:
-    """Both accuracies over sparsity, a line a method, and the data."""
-    figure = ladders.ladder(r.frame, PANELS)
+    """Both accuracies over sparsity, a line a method, and the data; beside them how many kept weights are of use, where counted."""
+    counted = {name: words for name, words in PATHS.items() if (r.frame.metric == name).any()}
+    figure = ladders.ladder(r.frame, PANELS | counted)
     links = save(r, figure=figure, table=r.frame, name="ladder")
     return card(figure, ladders.ALT, f"{ladders.CAPTION} {facts.seeds(r)}"), links
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from replib.analysis.evaluation import Evaluate
+from replib.analysis.kernels import Kernels
 from replib.attacks.spec import Attack
 from replib.experiments.rows import Line, right
 from replib.methods import MaskSearch
@@ -27,13 +28,15 @@ class Subnetwork(Line):
     """Accuracy of one network on natural and on adversarial test images, of the latter only where there is an `attack`.
 
     With `dense` also the mean over epochs of how far its adversarial accuracy lies from that of the dense run, and with a searched mask
-    the distances at the start, at half and at the end of the search.
+    the distances at the start, at half and at the end of the search. With `paths`, which looks at its mask among others, also what share of
+    the weights that the mask keeps lies on a path from an input to an output; the others change nothing.
 
     Departs: the paper draws test accuracy over epochs; here curves are of validation images, and tables of test images.
     """
 
     attack: Attack | None
     dense: Train | None = None
+    paths: Kernels | None = None
     checkpoint: str = "final"
 
     @property
@@ -53,7 +56,7 @@ class Subnetwork(Line):
         return self.run.ticket if isinstance(self.run.ticket, MaskSearch) else None
 
     def jobs(self) -> list[Job]:
-        beside = [self.dense] if self.dense else []
+        beside = [job for job in (self.dense, self.paths) if job]
         return [self.run, *self.measured.values(), *self.costs.values(), *beside]
 
     def correct(self, reader: Reader, seed: int) -> dict[str, np.ndarray]:
@@ -65,6 +68,9 @@ class Subnetwork(Line):
             found["curve_distance"] = curve_distance(reader, self.run, self.dense, seed)
         if self.search is not None:
             found |= milestones(reader.table(task(self.search, seed)))
+        if self.paths is not None:
+            ticket = reader.results(task(self.paths, seed))["tickets"][self.paths.tickets.index(self.run.ticket)]
+            found["effective_percent"] = 100 * ticket["effective_density"] / ticket["density"]
         spent = [reader.summary(task(job, seed))["cost"]["wall_seconds"] for job in (self.run, *self.costs.values())]
         return found | {"train_seconds": sum(spent), "final_density_percent": 100 * reader.results(task(self.run, seed))["density"]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from replib.analysis.kernels import Kernels
 from replib.experiments.achieving_robustness_via_sparsity import runs as iwi
 from replib.experiments.adversarial_winning_tickets.rows import Subnetwork
 from replib.experiments.adversarial_winning_tickets.runs import PAPER, ROUNDS, iterative_tickets
@@ -69,13 +70,15 @@ def ladder(
 TRANSFERRED = "AWT, transferred weights"
 PRINTED = "full model, printed radius"
 SPREAD = "random structure, iterative ticket's layers"
+LAYERED = "AWT, iterative ticket's layers"
 
 
 def table_1(p: Profile) -> list[Subnetwork]:
     """Tickets, iterative tickets and the dense network under one attack; as a control of ours also tickets that keep the weights that their
     search ended with, as the method that D extends does, where D trains them "from the original initialization", the dense network at
-    the radius that D prints, and masks that nothing was searched or trained for: random ones, the largest initial weights, and random ones
-    that spread over the layers as the iterative tickets do.
+    the radius that D prints, masks that nothing was searched or trained for (random ones, the largest initial weights, and random ones that
+    spread over the layers as the iterative tickets do), and searched tickets that spread over the layers as these do. Of every mask it is
+    counted how many of its weights lie on a path through the network.
 
     Departs: the iterative tickets' numbers are copied in the paper, from networks under an attack of their authors; here both are under
     this one. They keep their authors' loss, which is half clean, their networks without biases, and their own shares of each layer, so
@@ -86,19 +89,24 @@ def table_1(p: Profile) -> list[Subnetwork]:
     tickets = [row for row in sparse if row.search is not None]
     levels = [row.sparsity_percent for row in tickets]
     rounds = iterative_tickets(r, max(ROUNDS[s] for s in levels))
-    made, spread = [], []
-    for s in levels:
+    made, alike = [], []
+    for t in tickets:
+        s = t.sparsity_percent
         n = ROUNDS[s]
         before = {f"round {i}": run for i, run in enumerate(rounds[:n])}
         made.append(subnetwork(p, MLP_MNIST, "Cosentino et al. 2019", round(1 - s / 100, 6), rounds[n], costs=before))
         anywhere = Ticket(r.data, r.net, rounds[n].ticket.density, Shuffled(rounds[n].ticket))
-        spread.append(
-            subnetwork(p, MLP_MNIST, SPREAD, round(1 - s / 100, 6), trained(p, MLP_MNIST, anywhere, name=SPREAD), dense=dense.run)
-        )
+        searched = replace(t.run.ticket, density=rounds[n], across="run")
+        for setting, ticket in ((SPREAD, anywhere), (LAYERED, searched)):
+            run = trained(p, MLP_MNIST, ticket, name=setting)
+            alike.append(subnetwork(p, MLP_MNIST, setting, round(1 - s / 100, 6), run, dense=dense.run))
     moved = [replace(t.run, init=FromRun(t.run.ticket), name=TRANSFERRED) for t in tickets]
     kept = [subnetwork(p, MLP_MNIST, TRANSFERRED, round(1 - s / 100, 6), run) for s, run in zip(levels, moved, strict=True)]
-    by_setting = [row for setting in ("AWT", RANDOM, INITIAL) for row in sparse if row.setting == setting]
-    rows = [*made, *by_setting, *spread, *kept, dense]
+    found = [*made, *sparse, *alike]
+    paths = {s: Kernels(tuple(row.run.ticket for row in found if row.sparsity_percent == s)) for s in levels}
+    order = ("Cosentino et al. 2019", "AWT", RANDOM, INITIAL, SPREAD, LAYERED)
+    found = [replace(row, paths=paths[row.sparsity_percent]) for setting in order for row in found if row.setting == setting]
+    rows = [*found, *kept, dense]
     if p.foresight.printed not in (None, r.eps):
         q = as_printed(p, MLP_MNIST)
         rows.append(subnetwork(q, MLP_MNIST, PRINTED, 1.0, trained(q, MLP_MNIST, name=PRINTED)))
