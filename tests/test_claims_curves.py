@@ -257,10 +257,10 @@ CASES: dict[str, tuple[list[Row], int, float]] = {
                 IMP,
                 73.79,
                 f"pre_training={p}; data_fraction={f}",
-                "basin_area",
+                area,
                 1.0 + (p == "fast adversarial"),
             )
-            for e in ("figure_6", "figure_a9")
+            for e, area in (("figure_6", "basin_area"), ("figure_a9", "basin_area_recomputed"))
             for f in ("10%", "1%")
             for p in PRE
         ],
@@ -285,7 +285,7 @@ CASES: dict[str, tuple[list[Row], int, float]] = {
         [
             ("figure_a10", d, IMP, s, f"pre_training={p}", "task_measure", 30.0 + PRE[p])
             for d in ("CUB-200", "VisDA17", "VOC")
-            for p in ("standard", "adversarial")
+            for p in ("standard", "fast adversarial", "adversarial")
             for s in GRID
         ],
         0,
@@ -335,8 +335,21 @@ def tickets(exhibit: str, reach: dict[str, float], settings: tuple[str, ...] = (
     return transfer(exhibit, lambda p, t, s, m: s / 10 - 9 * (s > reach.get(m, reach.get(p, 0))), settings, ("CIFAR-10",))
 
 
-BEST = {"standard": 59.04, "fast adversarial": 89.26, "adversarial": 89.26}
 TIED = {"standard": 59.04, "fast adversarial": 59.04, "adversarial": 73.79}
+
+
+def short_of(pre: str) -> list[Row]:
+    """`pre` falls short of dense at every level above 59.04 %, in the first measure alone and by half a point. Adversarial pre-training
+    has a ticket at 95.6 %, or at 73.79 %."""
+    reach = {"adversarial": 73.79 if pre == "fast adversarial" else 95.6, pre: 100}
+    lacks = {pre: 59.04}
+
+    def gain(p: str, training: str, s: float, setting: str) -> float:
+        return s / 10 - 9 * (s > reach.get(p, 59.04)) - 0.5 * (p in lacks and training == "standard" and s > lacks[p])
+
+    return transfer("figure_3", gain, datasets=("CIFAR-10",))
+
+
 EXTREMES = tickets("figure_4", {IMP: 89.26, IMP_AT: 89.26, OMP: 89.26, RP: 73.79}, (IMP, IMP_AT, OMP, RP))
 # Flat but for the first measure, so that no level is a ticket of either re-training until that measure of a level is raised.
 REGIMES = transfer("figure_4", lambda p, t, s, m: s / 10 - 0.5 * (t == "standard") * (s > 0), (IMP, IMP_AT), ("CIFAR-10",))
@@ -358,10 +371,10 @@ SAMPLED = of("table_2", "adversarial_test_accuracy", **{"WT__90": 40, "S-AWT__90
 # More single numbers that a claim hangs on: (claim, rows, index of the row to change, new value). Of claims whose numbers the papers print
 # these are the curves that our own results have.
 FURTHER: list[tuple[str, list[Row], int, float]] = [
-    ("dw_tickets_exist", tickets("figure_3", {"fast adversarial": 59.04, "adversarial": 59.04}), 19, 49),  # SA (ST), fast adversarial
-    ("dw_tickets_exist", tickets("figure_3", {"fast adversarial": 59.04, "adversarial": 59.04}), 49, 49),  # RA (AT), adversarial
-    ("dw_at_sparsest", tickets("figure_3", BEST), 45, 49),  # adversarial below fast adversarial
-    ("dw_at_sparsest", tickets("figure_3", TIED), 25, 49),  # fast adversarial below standard
+    ("dw_tickets_exist", tickets("figure_3", {"fast adversarial": 59.04, "adversarial": 59.04}), 19, 47),  # SA (ST), fast adversarial
+    ("dw_tickets_exist", tickets("figure_3", {"fast adversarial": 59.04, "adversarial": 59.04}), 49, 47),  # RA (AT), adversarial
+    ("dw_at_sparsest", short_of("fast adversarial"), 21, 50),  # fast adversarial a step ahead of adversarial
+    ("dw_at_sparsest", short_of("standard"), 3, 50),  # standard two steps ahead of fast adversarial
     ("dw_at_sparsest", tickets("figure_3", TIED), 44, 49),  # adversarial no further than standard
     ("dw_imp_beats_omp_rp", EXTREMES, 39, 49),  # IMP with standard re-training below one-shot
     ("dw_imp_beats_omp_rp", EXTREMES, 93, 49),  # IMP with adversarial re-training below one-shot

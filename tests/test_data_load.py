@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from replib.data import ROLES, Data, role
 from replib.data.load import PARTS, fingerprint, load
-from replib.data.splits import balanced, resize, stratified
+from replib.data.splits import balanced, centre, resize, stratified
 from replib.data.stand_ins import STAND_INS, digits_pool, mnist_pool
 from replib.spec import ReplibError, SpecError, key
 
@@ -157,6 +158,15 @@ def test_subsets_are_balanced_and_nested():
     assert all(x.numpy().tobytes() in rows for x in small.x)
 
 
+def test_a_subset_may_be_the_first_pictures_whatever_their_classes():
+    whole, first = load(Data("digits")), load(Data("digits", n_train=95, subset="first"))
+    assert torch.equal(first.train.x, whole.train.x[:95])
+    assert torch.equal(first.val.x, whole.val.x)
+    assert torch.bincount(first.train.y).max() - torch.bincount(first.train.y).min() > 1
+    with pytest.raises(SpecError, match="subset"):
+        Data("digits", subset="last")
+
+
 def test_a_subset_keeps_the_sources_of_its_pictures():
     whole, part = load(Data("digits")), load(Data("digits", n_test=100))
     place = [whole.source.tolist().index(s) for s in part.source.tolist()]
@@ -191,6 +201,31 @@ def test_resize_means_areas_and_interpolates():
     np.testing.assert_array_equal(resize(np.full((1, 1, 5, 7), 9, np.uint8), 3, 11), 9)
     wide = resize(np.array([[[[0, 100]]]], np.uint8), 1, 4)
     np.testing.assert_array_equal(wide[0, 0, 0], [0, 25, 75, 100])
+
+
+def test_resize_in_blocks_is_resize_of_the_whole(monkeypatch):
+    x = digits_pool()[0][:23]
+    whole = resize(x, 21, 13)
+    monkeypatch.setattr("replib.data.splits.BLOCK", 5)
+    np.testing.assert_array_equal(resize(x, 21, 13), whole)
+
+
+def test_resize_needs_no_float_copy_of_a_whole_set():
+    x = np.zeros((2000, 1, 8, 8), np.uint8)
+    tracemalloc.start()
+    out = resize(x, 56, 56)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * out.nbytes  # the pictures, and blocks of 256 in float64; all 2,000 of them in float64 alone would be eight times
+
+
+def test_evaluation_looks_at_the_middle_of_larger_pictures_where_training_cuts_out_parts():
+    """256 pixels and the middle 224 of them, or here 16 and 14."""
+    split = load(Data("mnist14", augment="resized", n_train=20, n_val=10, n_test=30, height=14))
+    plain = load(Data("mnist14", n_train=20, n_val=10, n_test=30))
+    assert torch.equal(split.train.x, plain.train.x)
+    expected = centre(resize(plain.test.x.numpy(), 16, 16), 14, 14)
+    np.testing.assert_array_equal(split.test.x.numpy(), expected)
 
 
 def test_resize_agrees_with_torch():

@@ -206,6 +206,13 @@ def test_the_mean_block_of_zero_kernels_weighs_blocks_by_their_share():
 
 def test_basin_area_is_the_share_below_the_level():
     assert landscapes.basin_area(np.array([[1.0, 3.0], [1.99, 2.0]])) == 50.0
+    frame = np.full((3, 3), 1.0)
+    frame[1, 1] = 3.0
+    assert landscapes.basin_area(frame) == 75.0  # the middle point stands for a quarter of the square
+    for points in (7, 11):  # one basin, two grids
+        axis = np.linspace(-1, 1, points)
+        slope = np.broadcast_to(axis[:, None], (points, points))
+        assert landscapes.basin_area(slope, level=1e-9) == pytest.approx(50 + 50 / (points - 1))
 
 
 def test_gains_are_those_of_the_best_ticket_over_the_whole_network():

@@ -16,12 +16,12 @@ import torch
 from replib.attacks import PGD
 from replib.data import Data
 from replib.experiments.jobs import execute
-from replib.methods import FlyingBird, Random, Ticket
+from replib.methods import FlyingBird, Magnitude, Random, Ticket
 from replib.models import Net
 from replib.spec import SpecError, task
 from replib.store import Store
 from replib.store.world import ALONE, World
-from replib.training import PGDAT, SGD, FreeAT, Train
+from replib.training import PGDAT, SGD, FreeAT, FromRun, Train
 
 # One step an epoch of 31 images, which do not split evenly; attacks start at the image, for random starts are drawn anew by each process.
 DATA = Data("digits", n_train=31, n_val=21, n_test=20, augment="none")
@@ -30,7 +30,11 @@ PLAIN = Train(DATA, Net("cnn_small", width=4), PGDAT(ATTACK), epochs=2, batch=31
 TICKET = Ticket(DATA, PLAIN.net, 0.3, Random())
 GROWN = replace(PLAIN, ticket=TICKET, method=FlyingBird(interval=1 / 4), name="grown")
 NORMED = replace(PLAIN, net=Net("preact_resnet_small", width=4), name="normed")
-JOBS = (PLAIN, TICKET, GROWN, NORMED)
+# Two rounds of a ladder: the first mask is of the pre-trained weights, to which the second training returns.
+FIRST = Ticket(DATA, PLAIN.net, 0.8, Magnitude(PLAIN))
+ROUND = replace(PLAIN, init=FromRun(PLAIN), ticket=FIRST, accumulate=2, name="round")
+SECOND = Ticket(DATA, PLAIN.net, 0.64, Magnitude(ROUND))
+JOBS = (PLAIN, TICKET, GROWN, NORMED, FIRST, ROUND, SECOND)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,22 @@ def test_two_processes_train_what_one_trains(job, together, store):
         masks, same = (s.arrays(task(job, 0)) for s in (together[0], store))
         assert all((masks[n] == a).all() for n, a in same.items())
         assert any((masks[n] != a).any() for n, a in store.arrays(task(TICKET, 0)).items())  # weights were swapped on the way
+
+
+def test_two_processes_climb_the_ladder_that_one_climbs(together, store):
+    """Pre-train, prune, return to the pre-trained weights, train with gradients in two parts on each process, and prune again."""
+    for job in (PLAIN, FIRST, ROUND, SECOND):
+        execute(task(job, 0), store)
+    for ticket in (FIRST, SECOND):
+        masks, same = (s.arrays(task(ticket, 0)) for s in (together[0], store))
+        assert masks.keys() == same.keys()
+        assert all((masks[n] == a).all() for n, a in same.items())
+    found, expected = (s.weights(task(ROUND, 0), "epoch_2") for s in (together[0], store))
+    for name, w in expected.items():
+        torch.testing.assert_close(found[name], w, rtol=1e-4, atol=1e-6)
+    first, second = (store.arrays(task(ticket, 0)) for ticket in (FIRST, SECOND))
+    assert all((second[n] <= a).all() for n, a in first.items())
+    assert any((second[n] < a).any() for n, a in first.items())
 
 
 def test_what_several_processes_cannot_do_is_said_once_by_all(together):

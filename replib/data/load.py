@@ -16,12 +16,14 @@ from replib.data.pictures import Pictures
 from replib.data.real import READERS
 from replib.data.roles import Augmentation
 from replib.data.spec import Data
-from replib.data.splits import balanced, resize
+from replib.data.splits import balanced, centre, resize
 from replib.data.stand_ins import STAND_INS
 from replib.data.status import data_root, require
 from replib.spec import ReplibError
 
 PARTS = ("train", "val", "test")
+LARGER = 256 / 224
+"""Pictures that are trained on in parts are this much larger for evaluation, of which the middle is looked at."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,12 @@ def _load(data: Data, root: Path | None, device: str) -> Split:
 
     def images(part: str) -> Images:
         x, y = getattr(raw, part)
-        x = np.ascontiguousarray(resize(x[keep[part]], *data.shape[1:]))
+        height, width = data.shape[1:]
+        if part != "train" and data.augmentation.area < 1:  # training looks at parts of pictures, evaluation at their middle
+            x = centre(resize(x[keep[part]], round(height * LARGER), round(width * LARGER)), height, width)
+        else:
+            x = resize(x[keep[part]], height, width)
+        x = np.ascontiguousarray(x)
         return Images(torch.from_numpy(x).to(device), torch.from_numpy(y[keep[part]]).to(device))
 
     return Split(
@@ -94,7 +101,7 @@ def _on_disk(data: Data, root: Path, device: str) -> Split:
     """The splits of a data set whose pictures are decoded when they are used; classes are on `device`."""
     require(data.name, root)
     found, side = listing(data.name, root), data.shape[1]
-    larger = round(side * 256 / 224)
+    larger = round(side * LARGER)
 
     def images(part: str) -> Images:
         y = np.array([c for _, c in found[part]])
@@ -119,6 +126,8 @@ def _keep(y: np.ndarray, part: str, data: Data) -> np.ndarray:
     n = getattr(data, f"n_{part}")
     if n is not None and n > len(y):
         raise ReplibError(f"Data.n_{part} = {n}, but the files of {data.name!r} have {len(y)} such pictures. Ask for at most that.")
+    if part == "train" and data.subset == "first":
+        return np.arange(len(y) if n is None else n)
     return balanced(y, n, data.role.classes)
 
 

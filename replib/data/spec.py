@@ -14,7 +14,8 @@ class Data(Spec):
     """A data set, possibly cut to fewer pictures.
 
     `n_train`, `n_val`, `n_test` cut the fixed splits of the role to class-balanced subsets; None keeps all. Subsets are
-    nested: the pictures of a smaller one are among those of a larger one. `height` resamples the pictures to so many
+    nested: the pictures of a smaller one are among those of a larger one. `subset` "first" takes the first training
+    pictures of the split instead, whatever their classes. `height` resamples the pictures to so many
     rows, keeping the aspect ratio (a net trained on 14×14 pictures wants its downstream pictures at that height too);
     None keeps the role's size. `augment` "resized" flips and cuts out random parts, as paper C does to every set.
     """
@@ -25,6 +26,7 @@ class Data(Spec):
     n_test: int | None = None
     augment: Literal["paper", "none", "resized"] = "paper"
     height: int | None = None
+    subset: Literal["balanced", "first"] = "balanced"
 
     def check(self) -> None:
         choose("Data.name", self.name, ROLES)

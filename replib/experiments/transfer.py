@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from replib.data import Data
 from replib.experiments.places import SOURCE, TO_CIFAR10, TO_CIFAR100, TO_CUB, TO_SVHN, TO_VISDA
@@ -28,6 +29,7 @@ class Transfer:
     moved: tuple[int, ...] = tuple(range(1, 20))  # and whose masks are transferred
     parts: Mapping[str, float] = field(default_factory=lambda: {"10%": 0.1, "1%": 0.01})  # share of the images that each name stands for
     scarce: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)  # other shares, by place
+    subset: Literal["balanced", "first"] = "balanced"  # which images a part of them holds
     few_batch: int | None = None  # batch with a part of the images, then with as many steps as all have; None: batch and epochs of all
     val: int | None = None  # validation images with a part of the training images, where that is fewer
     cosine: tuple[str, ...] = ("SVHN",)  # data sets where the learning rate of adversarial training falls along half a cosine
@@ -155,5 +157,6 @@ PAPER = Transfer(
     retrain=replace(_IMAGENET, epochs=30, batch=2048, lr=5e-4, precision="bf16", accumulate=8),
     # The released code's values: the schedule that the paper gives is that of adversarial training.
     standard={"epochs": 150, "lr": 0.001, "batch": 64},
+    subset="first",
     released=True,
 )

@@ -41,23 +41,42 @@ class Leftover:
         """Nothing is kept."""
 
 
-def _names(path: Path) -> Iterator[str]:
-    """Dotted names that the pickles of a checkpoint refer to, found by reading their instructions, not by following them."""
+def _streams(path: Path) -> Iterator[Any]:
+    """The pickles of a checkpoint, as files that stand at their beginning."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            streams = [archive.open(n) for n in archive.namelist() if n.endswith("/data.pkl")]
-            for stream in streams:
-                yield from _globals(stream)
+            for name in archive.namelist():
+                if name.endswith("/data.pkl"):
+                    yield archive.open(name)
         return
     with path.open("rb") as stream:
         for _ in range(4):  # files of before PyTorch 1.6: magic number, protocol, system, contents; then storages
-            yield from _globals(stream)
+            if not stream.peek(1):
+                return
+            yield stream
 
 
-def _globals(stream: Any) -> Iterator[str]:
-    for operation, argument, _ in pickletools.genops(stream):
-        if operation.name == "GLOBAL":
-            yield argument.replace(" ", ".")
+def _contents(path: Path) -> tuple[list[str], int]:
+    """Dotted names that the pickles of a checkpoint refer to, and their highest protocol, found by reading their instructions, not by
+    following them."""
+    names, protocol = [], 0
+    for stream in _streams(path):
+        pushed: list[str] = []
+        memo: list[str] = []  # of protocol 4 and later, which number what they remember
+        for operation, argument, _ in pickletools.genops(stream):
+            if operation.name == "PROTO":
+                protocol = max(protocol, argument)
+            elif operation.name == "GLOBAL":
+                names.append(argument.replace(" ", "."))
+            elif operation.name == "STACK_GLOBAL":  # module and name are the last two strings
+                names.append(".".join(pushed[-2:]))
+            elif operation.name == "MEMOIZE":
+                memo.append(pushed[-1] if pushed else "")
+            elif operation.name in ("BINGET", "LONG_BINGET") and argument < len(memo):
+                pushed.append(memo[argument])
+            elif "UNICODE" in operation.name:
+                pushed.append(argument)
+    return names, protocol
 
 
 def read(path: Path) -> Any:
@@ -66,16 +85,25 @@ def read(path: Path) -> Any:
     Raises :class:`~replib.spec.ReplibError` for a damaged file and for one that refers to anything else, and names it.
     """
     try:
-        known = {name for name in _names(path) if name.partition(".")[0] in LEFTOVERS}
+        names, protocol = _contents(path)
+        known = {name for name in names if name.partition(".")[0] in LEFTOVERS}
+        foreign = [name for name in names if name.partition(".")[0] not in (*LEFTOVERS, "torch", "collections", "_codecs")]
         with torch.serialization.safe_globals([(Leftover, name) for name in sorted(known)]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ReplibError(f"There is no checkpoint {path}. Correct the path, or fetch the file; replib data says from whom.") from None
     except pickle.UnpicklingError as e:
-        if refused := re.search(r"GLOBAL (\S+)", str(e)):
+        refused = re.search(r"GLOBAL (\S+)", str(e))
+        if refused or foreign:
             raise ReplibError(
-                f"{path} refers to {refused[1]}, which no checkpoint of tensors needs. It was refused and nothing of the file was run. "
-                f"Fetch the file anew from its publisher; if it is meant to be so, ask them for the tensors alone."
+                f"{path} refers to {refused[1] if refused else foreign[0]}, which no checkpoint of tensors needs. It was refused "
+                "and nothing of the file was run. Fetch the file anew from its publisher; if it is meant to be so, ask them for the "
+                "tensors alone."
+            ) from None
+        if protocol > 3:
+            raise ReplibError(
+                f"{path} was saved with pickle protocol {protocol}, and what reads files safely knows protocols up to 3. Nothing of the "
+                "file was run. Ask its publisher for one that torch.save wrote as it does by default."
             ) from None
         raise _damaged(path, e) from e
     except (RuntimeError, ValueError, EOFError, OSError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile) as e:
@@ -83,7 +111,8 @@ def read(path: Path) -> Any:
 
 
 def _damaged(path: Path, cause: Exception) -> ReplibError:
-    why = str(cause).partition("\n")[0].rstrip(".")
+    why = str(cause).partition("\n")[0].partition(". In PyTorch")[0].rstrip(".") or "it ends too early"  # then comes unsafe advice
+    why = "it is a TorchScript program" if "TorchScript" in why else why
     return ReplibError(
         f"{path} cannot be read as a checkpoint ({why}): it is damaged or of another kind. Fetch it anew from its publisher."
     )

@@ -18,18 +18,21 @@ from replib.attacks import PGD
 from replib.attacks.evaluate import evaluate
 from replib.data.augment import augment
 from replib.data.load import Images, Split
+from replib.data.released import released
 from replib.sparsity.masks import density, global_top, pack
 from replib.spec import ReplibError, stream_seed
 from replib.store.folder import Output
 from replib.training.losses import objective, replays
 from replib.training.schedule import plateau_start, plateau_update, rate
-from replib.training.spec import SGD, FastAT, Plateau, Train
+from replib.training.spec import SGD, FastAT, Plateau, Released, Train
 from replib.training.state import State
 
 Progress = Callable[[int, int], None]
 """Called with (epochs done, epochs in all)."""
 
 SAVE_EVERY_SECONDS = 10.0
+CHECKED, TOLERATED = 1000, 5.0
+"""Test images that released weights are checked on, and points by which they may differ: three standard errors of a half."""
 WATCHED = 128
 """Training images by which fast adversarial training is watched."""
 CHECKPOINTS = {  # name -> what its epoch maximises; the first of equals, as in A
@@ -72,6 +75,7 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
         if not job.epochs:  # weights that were trained elsewhere are handed on as they are
             for name in CHECKPOINTS:
                 _keep(state, name)
+            _as_published(state, job, split)
     minimise = objective(job.loss, teachers, state.loss)
     written = time.monotonic()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -155,6 +159,24 @@ def _epoch(state: State, job: Train, split: Split, minimise: Any) -> dict[str, A
     decayed = (state.history[-1]["lr_times_decay"] if state.history else 0.0) + math.fsum(decay)
     row = {"epoch": epoch + 1, "lr": lr, "train_loss": mean, "train_ra": 100 * (correct / n).item()}
     return row | {"lr_times_decay": decayed}
+
+
+def _as_published(state: State, job: Train, split: Split) -> None:
+    """Refuse released weights that are not as accurate here as their publisher says: wrong pixels or names would make all that follows
+    meaningless, and nothing else would show it."""
+    assert isinstance(job.init, Released)
+    published = released(job.init.name).accuracy
+    if published is None or not job.init.head:
+        return
+    test = split.test
+    every = slice(None, None, max(1, len(test) // CHECKED))  # files are listed by class
+    found = evaluate(state.model, test.x[every], test.y[every], device=state.device)
+    if abs(found.accuracy - published) > TOLERATED:
+        raise ReplibError(
+            f"The released weights {job.init.name!r} get {found.accuracy:.1f} % of {len(found.correct)} test images of {job.data.name!r} "
+            f"right, and their publisher says {published} %. Check that the file, the pictures and the order of the classes are those that "
+            "were published."
+        )
 
 
 def _validate(state: State, job: Train, split: Split, row: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ def pre_trainings(p: Profile, where: tuple[str, str]) -> list[Moved]:
 
 
 def figure_3(p: Profile) -> list[Moved]:
-    """On CIFAR-10, whose claims have twenty seeds."""
+    """On CIFAR-10, with twenty seeds; claims span three data sets and read the five that all have."""
     return pre_trainings(p, TO_CIFAR10)
 
 

@@ -122,7 +122,8 @@ class Downstream:
 def recipe(p: Profile, d: Downstream) -> Recipe:
     """The recipe of a transfer.
 
-    Departs: parts of the training images have all classes alike; the released code takes the first images in file order.
+    Departs: at the small scales parts of the training images have all classes alike; the released code takes the first images in file
+    order, and so does the paper's own scale.
     """
     r, t = p.transfer.recipes[d.where], p.transfer
     if d.training == "standard":
@@ -132,7 +133,7 @@ def recipe(p: Profile, d: Downstream) -> Recipe:
         return r
     whole = r.data.n_train or r.data.role.n_train
     n = max(r.data.role.classes, int(whole * t.share(d.where, d.fraction)))
-    part = replace(r, data=replace(r.data, n_train=n, n_val=t.val or r.data.n_val))
+    part = replace(r, data=replace(r.data, n_train=n, n_val=t.val or r.data.n_val, subset=t.subset))
     if t.few_batch is None or "epochs" in dict(p.changes):
         return part
     steps = r.epochs * math.ceil(whole / r.batch)
