@@ -45,7 +45,7 @@ OUR_EXHIBITS = (
     (_A, "Equal density", "ours", "Every method of Table 1 at the density that Flying Bird+ ends with, and shuffled twins."),
     (_B, "Theorem 2", "theorem", "The product of layer norms bounds the local Lipschitz constant of a network."),
     (_D, "Theorem 2", "theorem", "Networks with close mixed tangent kernels stay close under adversarial training."),
-    (TOGETHER, "Arena", "ours", "Every mask source of the four papers under one recipe at one final density, and shuffled twins."),
+    (TOGETHER, "Arena", "ours", "Thirteen mask sources of the four papers under one recipe at one final density, and shuffled twins."),
 )
 """Pages that no table or figure of a paper has: paper, name, kind, what it shows."""
 

@@ -173,11 +173,15 @@ def test_rows_far_behind_without_an_attack_are_named_with_what_tells_them_apart(
         clean("GraSP", 50.0, dataset="CIFAR-100"),
         clean("IGQ", 80.0, dataset="CIFAR-100"),
     ]
-    assert "CIFAR-10, ResNet-18: SNIP at 80 % (73 % right)" in shown(far)
-    assert "CIFAR-100, ResNet-18: GraSP at 80 % (50 % right)" in shown(far)
+    assert "CIFAR-10, ResNet-18: SNIP at 80 % sparsity (73 % right)" in shown(far)
+    assert "CIFAR-100, ResNet-18: GraSP at 80 % sparsity (50 % right)" in shown(far)
     assert "OMP" not in shown(far)
     ablation = [clean("Flying Bird+", v, variant=f"sparse_initialization={n}") for n, v in (("Uniform", 60.0), ("ERK", 97.0))]
-    assert "Flying Bird+, sparse initialization: Uniform at 80 % (60 % right)" in shown(ablation)
+    assert "Flying Bird+, sparse initialization: Uniform at 80 % sparsity (60 % right)" in shown(ablation)
+    fourth = [
+        line(n, v, metric="natural_test_accuracy", variant=f"density={d}%") for n, d, v in (("full model", 100, 92.0), ("AWT", 2, 16))
+    ]
+    assert "AWT at 80 % sparsity (16 % right)" in shown(fourth)
     assert shown([clean("Baseline", 95.0), line("LUP", 9.0, metric="clean_accuracy", variant="stop=E; retraining=none")]) == ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import ClassVar
@@ -20,7 +21,7 @@ from replib.experiments.profiles import SMOKE
 from replib.methods import FlyingBird, FlyingBirdPlus, Magnitude, Quota, Random, Shuffled, Ticket, tickets
 from replib.models import Net
 from replib.models.build import prunable
-from replib.spec import Job, Pinned, ReplibError, SpecError, stream_seed, task
+from replib.spec import Job, Pinned, ReplibError, SpecError, key, stream_seed, task
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.store.world import ALONE
@@ -55,6 +56,18 @@ def done(store, *jobs, seed=0):
     for job in jobs:
         execute(task(job, seed), store)
     return task(jobs[-1], seed)
+
+
+# ---- repetition ----------------------------------------------------------------------------------------------------------
+def test_a_repetition_starts_from_the_same_weights_and_draws_everything_else_anew(store):
+    first, again, third = (quick(epochs=1, repeat=n) for n in (0, 1, 2))
+    for job in (first, again, third):
+        done(store, job)
+    start, end = ([store.weights(task(job, 0), f"epoch_{n}") for job in (first, again, third)] for n in (0, 1))
+    assert all(torch.equal(w, start[0][n]) for other in start[1:] for n, w in other.items())
+    assert not any(torch.equal(a["fc.weight"], b["fc.weight"]) for a, b in itertools.combinations(end, 2))
+    assert key(first) == key(quick(epochs=1))
+    assert len({key(job) for job in (first, again, third)}) == 3
 
 
 # ---- guards --------------------------------------------------------------------------------------------------------------

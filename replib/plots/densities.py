@@ -19,7 +19,10 @@ ACCURACIES = {"val_sa": "natural accuracy,\nvalidation (%)", "val_ra": "adversar
 ADVERSARIAL = {"train_ra": "adversarial accuracy,\ntraining (%)", "val_ra": "adversarial accuracy,\nvalidation (%)"}
 NATURAL = {"train_sa": "accuracy of the masked\nnetwork, training (%)", "test_sa": "accuracy of the masked\nnetwork, test (%)"}
 DASHES = {"random structure": "--"}
-CAPTION = "Thin lines are seeds, thick ones means over seeds. Colours are densities; black dash-dotted is the dense network."
+CAPTION = (
+    "Thin lines are seeds, thick ones means over seeds. Colours are densities; black dash-dotted is the dense network, dashed are random "
+    "structures."
+)
 NORMS = {"": "", "l2": "Euclidean attack", "linf": "maximum-norm attack"}
 
 

@@ -7,15 +7,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from replib.plots.curves import seeds_and_mean, shades
+
 ALT = (
-    "Two rows of line plots over the width of the network, one row for each structure. On the left the distance of outputs far below the "
-    "terms of the bound; on the right how far the tangent kernels of the dense and the sparse network move, with a falling guide line."
+    "Rows of line plots, one for each structure. On the left the distance of outputs and the terms of its bound over the width of the "
+    "network, in the middle the distance of outputs over time, a line a width, and on the right how far the tangent kernels of the dense "
+    "and the sparse network move, with a falling guide line."
 )
 CAPTION = (
-    "Means over seeds, points are seeds. Left: the theorem's bound with a constant that is certain (product of layer norms) and with the "
-    "largest derivative that was met, its term from the search objective, and the largest distance of outputs that it bounds. Right: "
-    "movement of the tangent kernel by the end of training, as a share of the kernel; the dotted line falls like one over the root of the "
-    "width."
+    "Means over seeds, points and thin lines are seeds. Left: the theorem's bound with a constant that is certain (product of layer norms) "
+    "and with the largest derivative that was met, its term from the search objective, and the largest distance of outputs that it bounds. "
+    "Middle: that distance over the product of learning rate and steps. Right: movement of the tangent kernel by the end of training, as a "
+    "share of the kernel; the dotted line falls like one over the root of the width."
 )
 BOUNDS = {
     "certified_bound": ("bound, certain constant", "#d55e00", "s", "-"),
@@ -27,12 +30,13 @@ DRIFTS = {"dense_drift": ("dense kernel", "#000000", "s", "-"), "sparse_drift": 
 
 
 def theorem(frame: pd.DataFrame) -> Figure:
-    """Rows are structures; terms of the bound on the left, movement of kernels on the right, both over width on logarithmic axes."""
-    found = with_width(frame)
+    """Rows are structures; terms of the bound on the left and movement of kernels on the right, both over width on logarithmic axes; in the
+    middle the distance of outputs over time."""
+    found, moving = with_width(frame), over_time(frame)
     settings = list(found.setting.unique())
-    figure, axes = plt.subplots(len(settings), 2, figsize=(9.4, 6), sharex=True, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(len(settings), 3, figsize=(12.6, 6), sharex="col", layout="constrained", squeeze=False)
     for row, setting in zip(axes, settings, strict=True):
-        for ax, drawn in zip(row, (BOUNDS, DRIFTS), strict=True):
+        for ax, drawn in zip(row[::2], (BOUNDS, DRIFTS), strict=True):
             for metric, (label, colour, marker, dash) in drawn.items():
                 part = found[(found.setting == setting) & (found.metric == metric)]
                 means = part.groupby("width").value.mean()
@@ -42,8 +46,16 @@ def theorem(frame: pd.DataFrame) -> Figure:
             ax.set_title(setting, fontsize=10)
         ax.plot(means.index, means.iloc[0] * np.sqrt(means.index[0] / means.index), ":", color="#999999", label="1 / √n")
         row[0].set_ylabel("distance of outputs")
-        row[1].set_ylabel("movement / kernel")
-    for ax in axes[-1]:
+        row[2].set_ylabel("movement / kernel")
+        part = moving[moving.setting == setting]
+        for colour, (width, of) in zip(shades(list(part.width.unique())).values(), part.groupby("width"), strict=True):
+            seeds_and_mean(of, "time", "value", ax=row[1], colour=colour, dash="-", label=f"width {width}", marker="")
+        row[1].set_title(setting, fontsize=10)
+        row[1].set_ylabel("distance of outputs")
+        row[1].set_ylim(bottom=0)
+    axes[-1][1].set_xlabel("learning rate times steps")
+    axes[-1][1].legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
+    for ax in axes[-1][::2]:
         ax.set_xlabel("width n")
         ax.set_xticks(means.index, [f"{n}" for n in means.index])
         ax.minorticks_off()
@@ -55,6 +67,13 @@ def with_width(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of one width each, without those of one time, with the width as a number."""
     plain = frame[~frame.variant.str.contains("time=")]
     return plain.assign(width=plain.variant.str.removeprefix("width=").astype(int))
+
+
+def over_time(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one width and time each, with both as numbers."""
+    timed = frame[frame.variant.str.contains("time=")]
+    parts = timed.variant.str.extract(r"width=(?P<width>\d+); time=(?P<time>.+)")
+    return timed.assign(width=parts.width.astype(int), time=parts.time.astype(float))
 
 
 def numbers(frame: pd.DataFrame) -> pd.DataFrame:

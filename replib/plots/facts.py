@@ -104,7 +104,7 @@ def far_behind(r: Results) -> HTML:
 
     Their robust accuracy and gap say how far training has come, or that it broke down, rather than what sparsity does.
     """
-    clean = r.frame[r.frame.metric.isin(("standard_accuracy_final", "clean_accuracy"))]
+    clean = r.frame[r.frame.metric.isin(("standard_accuracy_final", "clean_accuracy", "natural_test_accuracy"))]
     clean = clean[~clean.variant.str.contains("retraining=none")]  # not trained yet, and not meant to be compared
     place, row = ["dataset", "architecture"], ["sparsity_percent", "setting"]
     mean = clean.groupby([*place, *row, "variant"], sort=False).value.mean().rename("accuracy").reset_index()
@@ -116,7 +116,7 @@ def far_behind(r: Results) -> HTML:
         return HTML("")
     lines = []
     for where, part in weak.groupby(place, sort=False):
-        each = "; ".join(f"{e.name} at {e.sparsity_percent:g} % ({e.accuracy:.0f} % right)" for e in part.itertuples(index=False))
+        each = "; ".join(f"{e.name} at {e.sparsity_percent:g} % sparsity ({e.accuracy:.0f} % right)" for e in part.itertuples(index=False))
         lines.append(f"<li>{escape(', '.join(where))}: {escape(each)}</li>")
     said = (
         f"<strong>Far behind:</strong> without an attack, too, the mean accuracy of these rows lies {BEHIND:g} points or more below that "

@@ -10,7 +10,10 @@ from replib.experiments.registry import Results
 from replib.plots import densities, facts, ladders, save, tables
 from replib.plots.card import card
 
-SHARES = "Natural and adversarial accuracy over epochs of training: one line a density, the dense network as a black dash-dotted line."
+SHARES = (
+    "Natural and adversarial accuracy over epochs of training: one line a density and method, random structures dashed, the dense network "
+    "as a black dash-dotted line."
+)
 SEARCHES = (
     "Kernel distance and target distance over steps of the mask search on a logarithmic scale, then adversarial accuracy on training and "
     "on validation images over epochs; one line a density, the dense network as a black dash-dotted line."
@@ -56,4 +59,4 @@ def numbers(r: Results, metrics: tuple[str, ...] = NUMBERS) -> tuple[Any, ...]:
     """Means over seeds ± standard deviation of `metrics`, one line a row, and the data."""
     shown = r.frame[r.frame.metric.isin(metrics)]
     table = facts.spread(shown.assign(attack=shown.variant.map(densities.norm_of)), ["attack", "sparsity_percent", "setting", "metric"])
-    return facts.wide(tables.by_density(table)), save(r, table=table, name="numbers")
+    return facts.wide(tables.by_density(table)), save(r, table=table, name="numbers"), facts.far_behind(r)

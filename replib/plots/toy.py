@@ -13,7 +13,7 @@ from replib.plots.style import look
 METRICS = ("clean_accuracy_fraction", "angle", "cosine", "adversarial_accuracy_fraction")
 OURS = ("robust_accuracy_fraction", "sample_accuracy_fraction", "keeps_signal_share")
 ALT = (
-    "Robust accuracy over the angle to the Bayes direction: one falling curve, on which the classifiers of every seed lie as points and "
+    "Robust accuracy over the angle to the Bayes direction: one curve, on which the classifiers of every seed lie as points and "
     "the printed ones as crosses."
 )
 CAPTION = (

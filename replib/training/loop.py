@@ -118,7 +118,7 @@ def _epoch(state: State, job: Train, split: Split, minimise: Any) -> dict[str, A
     state.model.train()
     epoch, device, world = state.epoch, state.device, state.world
     order = torch.randperm(len(split.train), generator=state.random(f"batches/{epoch}")).to(device)
-    on_device = torch.Generator(device).manual_seed(stream_seed(state.task.seed, world.purpose(f"augment/{epoch}")))
+    on_device = torch.Generator(device).manual_seed(stream_seed(state.task.seed, state.stream(world.purpose(f"augment/{epoch}"))))
     attack_rng = state.random(world.purpose(f"attack/{epoch}"))
     total, correct = torch.zeros((), device=device), torch.zeros((), device=device)
     lr, decay, again = job.optim.lr, [], replays(job.loss)

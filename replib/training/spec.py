@@ -332,6 +332,7 @@ class Train(Job):
     dense weights and computes with mask times weight; "straight_through" also lets pruned weights learn.
     `accumulate` splits every batch into so many parts whose gradients are summed, for networks that do not fit otherwise; batch
     normalisation then sees the parts.
+    `repeat` above 0 draws the order of images, attacks and augmentation anew; the initial weights stay those of the seed.
     `channels` is a job whose results say under "channels" how many each convolution keeps (see :class:`~replib.models.spec.Net`).
     `retain` is not part of the key: "weights" keeps every epoch, "masks@0.2" the largest fifth of the weights after each epoch.
     """
@@ -355,6 +356,7 @@ class Train(Job):
     precision: Literal["fp32", "bf16"] = "fp32"
     channels: Job | Pinned | None = None
     accumulate: int = 1
+    repeat: int = 0
     retain: tuple[str, ...] = field(default=(), metadata={"hashed": False})
     name: str = field(default="", metadata={"hashed": False})
 

@@ -100,7 +100,11 @@ class State:
 
     def random(self, purpose: str) -> torch.Generator:
         """The generator of `purpose` at this moment of the run ('grow/<step>', 'attack/<epoch>', ...)."""
-        return generator(self.task.seed, purpose)
+        return generator(self.task.seed, self.stream(purpose))
+
+    def stream(self, purpose: str) -> str:
+        """The name of a stream of random numbers: that of its purpose, and of the repetition of the run."""
+        return purpose if self.task.job.repeat == 0 else f"{purpose}, repeat {self.task.job.repeat}"
 
     def note_masks(self) -> None:
         """Record the number of active weights of every layer from this step on."""

@@ -17,6 +17,8 @@ from replib.spec import Job
 from replib.training.spec import PGDAT, Adam, Constant, CrossEntropy, Fresh, FromRun, Train
 
 Place = tuple[str, str]
+RANDOM, INITIAL = "random structure", "magnitude at initialization"
+"""Settings that stand beside tickets."""
 Norm = Literal["linf", "l2"]
 
 
@@ -98,25 +100,33 @@ MNIST = (0.1307, 0.3081)
 """Mean and standard deviation of MNIST's pixels."""
 
 
-def natural(p: Profile) -> dict[str, tuple[MaskSearch | None, Train]]:
-    """Figure 1's searches and the runs that follow them, by setting: tuned for half the epochs of adversarial training, as the paper's 50
+SCRATCH = "DNS, trained from scratch"
+
+
+def natural(p: Profile) -> dict[str, tuple[Job | None, Train]]:
+    """Figure 1's masks and the runs that follow them, by setting: tuned for half the epochs of adversarial training, as the paper's 50
     beside 100.
 
-    Surgery is tuned from the weights that it ends with; transfer trains from the initial ones ("from scratch"), and ours beside it from the
-    transferred weights, as its authors do. All start from normal weights with Glorot's variance on standardised pixels, as in the code of
-    transfer's authors: without an attack there is no box to keep. Of pixels between 0 and 1 most are 0, so that most weights of the first
-    layer have no gradient but its penalty's, which exchanges most of the mask each time it is renewed.
+    Surgery is tuned from the weights that it ends with; transfer trains from the initial ones ("from scratch"). Ours beside them: transfer
+    from the transferred weights, as its authors do, surgery's mask from the initial ones, a random structure, and the largest initial
+    weights. All start from normal weights with Glorot's variance on standardised pixels, as in the code of transfer's authors: without an
+    attack there is no box to keep. Of pixels between 0 and 1 most are 0, so that most weights of the first layer have no gradient but its
+    penalty's, which exchanges most of the mask each time it is renewed.
     """
     r, s = recipe(p, MLP_MNIST), p.foresight.searches[MLP_MNIST]
     half = {"loss": CrossEntropy(), "epochs": max(1, round(r.epochs / 2))}
     start, net = Fresh(scheme="glorot"), replace(r.net, standardise=MNIST)
     transfer, surgery = (
-        replace(_searched(p, MLP_MNIST, NATURAL_DENSITY, goal), init=start, net=net)
+        replace(_searched(p, MLP_MNIST, NATURAL_DENSITY, goal), init=start, net=net, epochs=p.foresight.natural or s.epochs)
         for goal in (replace(NTT, refresh=s.refresh), Surgery())
     )
-    plain = replace(trained(p, MLP_MNIST), net=net)
+    dense = replace(trained(p, MLP_MNIST), net=net, init=start, name="full model", **half)
+    anywhere, greatest = (
+        Ticket(r.data, net, NATURAL_DENSITY, rule) for rule in (Quota("uniform"), Magnitude(dense, "initial", layerwise=True))
+    )
     made = {
         "NTT": (transfer, start), "NTT, transferred weights": (transfer, FromRun(transfer)), "DNS": (surgery, FromRun(surgery)),
-        "full model": (None, start),
+        SCRATCH: (surgery, start), RANDOM: (anywhere, start), INITIAL: (greatest, start),
     }  # fmt: skip
-    return {name: (found, replace(plain, ticket=found, init=init, name=name, **half)) for name, (found, init) in made.items()}
+    runs = {name: (found, replace(dense, ticket=found, init=init, name=name)) for name, (found, init) in made.items()}
+    return runs | {"full model": (None, dense)}

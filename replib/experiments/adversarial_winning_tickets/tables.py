@@ -9,6 +9,8 @@ from replib.experiments.achieving_robustness_via_sparsity import runs as iwi
 from replib.experiments.adversarial_winning_tickets.rows import Subnetwork
 from replib.experiments.adversarial_winning_tickets.runs import PAPER, ROUNDS, iterative_tickets
 from replib.experiments.adversarial_winning_tickets.searches import (
+    INITIAL,
+    RANDOM,
     Norm,
     Place,
     as_printed,
@@ -22,7 +24,7 @@ from replib.experiments.adversarial_winning_tickets.searches import (
 from replib.experiments.exhibit import Exhibit, rows_exhibit
 from replib.experiments.places import MLP_MNIST, VGG10
 from replib.experiments.profiles import Profile
-from replib.methods import MaskSearch, Ticket
+from replib.methods import MaskSearch, Shuffled, Ticket
 from replib.training import Train
 from replib.training.spec import FromRun
 
@@ -46,7 +48,6 @@ def subnetwork(
     return Subnetwork(*place, percent(1 - density), setting, run, **row)
 
 
-RANDOM, INITIAL = "random structure", "magnitude at initialization"
 BESIDE: dict[str, Callable[[Profile, Place, float], Ticket]] = {RANDOM: random, INITIAL: largest}
 """What stands beside tickets, by setting."""
 
@@ -67,29 +68,38 @@ def ladder(
 
 TRANSFERRED = "AWT, transferred weights"
 PRINTED = "full model, printed radius"
+SPREAD = "random structure, iterative ticket's layers"
 
 
 def table_1(p: Profile) -> list[Subnetwork]:
     """Tickets, iterative tickets and the dense network under one attack; as a control of ours also tickets that keep the weights that their
-    search ended with, as the method that D extends does, where D trains them "from the original initialization", and the dense network at
-    the radius that D prints.
+    search ended with, as the method that D extends does, where D trains them "from the original initialization", the dense network at
+    the radius that D prints, and masks that nothing was searched or trained for: random ones, the largest initial weights, and random ones
+    that spread over the layers as the iterative tickets do.
 
     Departs: the iterative tickets' numbers are copied in the paper, from networks under an attack of their authors; here both are under
     this one. They keep their authors' loss, which is half clean, their networks without biases, and their own shares of each layer, so
     that a row's density is that of ours only nearly. The dense network of the last row is ours for both.
     """
-    *tickets, dense = ladder(p, MLP_MNIST, p.foresight.perceptron)
+    r = recipe(p, MLP_MNIST)
+    *sparse, dense = ladder(p, MLP_MNIST, p.foresight.perceptron, beside=(RANDOM, INITIAL))
+    tickets = [row for row in sparse if row.search is not None]
     levels = [row.sparsity_percent for row in tickets]
-    rounds = iterative_tickets(recipe(p, MLP_MNIST), max(ROUNDS[s] for s in levels))
-    made = []
+    rounds = iterative_tickets(r, max(ROUNDS[s] for s in levels))
+    made, spread = [], []
     for s in levels:
         n = ROUNDS[s]
         before = {f"round {i}": run for i, run in enumerate(rounds[:n])}
         made.append(subnetwork(p, MLP_MNIST, "Cosentino et al. 2019", round(1 - s / 100, 6), rounds[n], costs=before))
+        anywhere = Ticket(r.data, r.net, rounds[n].ticket.density, Shuffled(rounds[n].ticket))
+        spread.append(
+            subnetwork(p, MLP_MNIST, SPREAD, round(1 - s / 100, 6), trained(p, MLP_MNIST, anywhere, name=SPREAD), dense=dense.run)
+        )
     moved = [replace(t.run, init=FromRun(t.run.ticket), name=TRANSFERRED) for t in tickets]
     kept = [subnetwork(p, MLP_MNIST, TRANSFERRED, round(1 - s / 100, 6), run) for s, run in zip(levels, moved, strict=True)]
-    rows = [*made, *tickets, *kept, dense]
-    if p.foresight.printed not in (None, recipe(p, MLP_MNIST).eps):
+    by_setting = [row for setting in ("AWT", RANDOM, INITIAL) for row in sparse if row.setting == setting]
+    rows = [*made, *by_setting, *spread, *kept, dense]
+    if p.foresight.printed not in (None, r.eps):
         q = as_printed(p, MLP_MNIST)
         rows.append(subnetwork(q, MLP_MNIST, PRINTED, 1.0, trained(q, MLP_MNIST, name=PRINTED)))
     return rows
