@@ -42,7 +42,7 @@ class Transfer:
 
     def share(self, where: tuple[str, str], part: str) -> float:
         """The share of the images that the paper's name for a part of them stands for."""
-        return self.scarce.get(where, self.parts).get(part, 1.0)
+        return 1.0 if part == "100%" else self.scarce.get(where, self.parts)[part]
 
     def called(self, where: tuple[str, str], part: str) -> str:
         """A part of the training images as the paper calls it and, where this scale takes another share, what it is here."""

@@ -245,16 +245,15 @@ def awt_grafting(t: Table) -> list[Condition]:
     """Mean increase of error after grafting below three points and smaller for AWT than for a random structure, at
     every density. Where two dense networks from the same weights, which differ in random numbers alone, err that much more often
     themselves, the three points are left out: no ticket's dynamics can be nearer to the dense network's than its own are."""
-    out, bound = [], FEW_POINTS
+    out, chance = [], 0.0
     if t.has("error_increase", exhibit="figure_9", setting=TWIN):
         chance = t.original(t.cell(TWIN, 0, "error_increase", exhibit="figure_9"))
-        if chance >= bound:
+        if chance >= FEW_POINTS:
             t.left_out.append(f"grafts of two dense networks that differ in random numbers alone err {chance:.1f} points more often")
-            bound = np.inf
     for s in _levels(t, "error_increase", exhibit="figure_9", setting=AWT):
         mine, other = (t.get(m, s, "error_increase", exhibit="figure_9") for m in (AWT, RANDOM))
-        if np.isfinite(bound):
-            out.append(below(f"error increase at density {100 - s:g} %", mine, bound))
+        if chance < FEW_POINTS:
+            out.append(below(f"error increase at density {100 - s:g} %", mine, FEW_POINTS))
         out.append(above(f"error increase at density {100 - s:g} %, random minus AWT", other - mine))
     return out
 

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
+
+import pandas as pd
 
 from replib.experiments.achieving_robustness_via_sparsity.runs import ROUNDS as LOTTERY
 from replib.experiments.achieving_robustness_via_sparsity.runs import share
+from replib.experiments.adversarial_winning_tickets.rows import milestones
 from replib.experiments.adversarial_winning_tickets.searches import searching
 from replib.experiments.exhibit import rows_exhibit
 from replib.experiments.places import CIFAR10, VGG10
@@ -22,7 +26,7 @@ from replib.experiments.sparsity_winning_twice.runs import FLYING, row, ticket
 from replib.experiments.sparsity_winning_twice.tables import equal_density
 from replib.methods import AWT, NTT, Magnitude, MaskSearch, Shuffled
 from replib.root import TOGETHER
-from replib.spec import Job
+from replib.spec import Job, task
 from replib.training import Train
 
 ROUNDS = 8
@@ -103,6 +107,18 @@ def _twins(r: Recipe, ended: Train, made: list[Row]) -> Iterator[Row]:
 
 def _row(r: Recipe, name: str, run: Train, costs: dict[str, Job]) -> Row:
     return Row(*CIFAR10, 80.0, name, run, r.test_attack(), costs)
+
+
+def searched(r: Any) -> pd.DataFrame:
+    """Both distances of the searches at initialization before their first and after their last step, one line a method, seed and metric."""
+    runs = [line for line in r.exhibit.rows(r.profile) if isinstance(line.run.ticket, MaskSearch)]
+    lines = []
+    for line in runs:
+        for seed in r.seeds:
+            log = r.evidence.table(task(line.run.ticket, seed))
+            found = milestones(log) | {"steps": float(log.step.iloc[-1])}
+            lines += [{"setting": line.setting, "seed": seed, "metric": m, "value": v} for m, v in found.items() if not m.endswith("_half")]
+    return pd.DataFrame(lines)
 
 
 EXHIBIT = rows_exhibit(f"{TOGETHER}/arena", "The papers' masks under one recipe", rows)
