@@ -13,20 +13,27 @@ from replib.plots.style import look
 KINDS = {"natural": "natural images", "adversarial": "adversarial images"}
 WAYS = {"dense": "dense layers below sparse ones", "sparse": "sparse layers below dense ones"}
 ALT = "Line plots of the increase of error over the cut between layers; one panel a way of grafting and kind of image, a line a density."
-CAPTION = "Increase of error in points over the network whose upper layers the graft has, mean over epochs; lines are means over seeds."
+CAPTION = (
+    "Increase of error in points over the network whose upper layers the graft has, mean over epochs; thick lines are means over seeds, "
+    "thin ones seeds."
+)
 
 
 def increases(errors: pd.DataFrame) -> Figure:
     """Columns of `errors`: setting, sparsity_percent, seed, epoch, lower, cut, and the increase for both kinds of image."""
     figure, axes = plt.subplots(len(KINDS), len(WAYS), figsize=(9.2, 5.2), sharex=True, layout="constrained")
-    colours, cuts = shades(list(errors.sparsity_percent.unique())), sorted(errors.cut.unique())
+    colours, cuts = shades([s for s in errors.sparsity_percent.unique() if s > 0]), sorted(errors.cut.unique())
     for row, (kind, images) in zip(axes, KINDS.items(), strict=True):
         for ax, (lower, words) in zip(row, WAYS.items(), strict=True):
             for (setting, sparsity), part in errors[errors.lower == lower].groupby(["setting", "sparsity_percent"], sort=False):
                 means, style = part.groupby("cut")[kind].mean(), look(str(setting))
-                label = f"{round(100 - sparsity, 4):g} %, {style.label}"
-                dash = DASHES.get(str(setting), "-")
-                ax.plot(means.index, means, dash, color=colours[sparsity], marker=style.marker, label=label)
+                dense = sparsity == 0
+                label = style.label if dense else f"{round(100 - sparsity, 4):g} %, {style.label}"
+                colour, dash = ("#000000", ":") if dense else (colours[sparsity], DASHES.get(str(setting), "-"))
+                for _, one in part.groupby("seed"):
+                    seed = one.groupby("cut")[kind].mean()
+                    ax.plot(seed.index, seed, dash, color=colour, linewidth=0.6, alpha=0.35)
+                ax.plot(means.index, means, dash, color=colour, marker=style.marker, label=label)
             ax.axhline(0, color="#999999", linewidth=0.8)
             ax.set_xticks(cuts)
             ax.set_title(words, fontsize=10)

@@ -12,7 +12,7 @@ from replib.analysis.grafting import Grafting
 from replib.experiments.adversarial_winning_tickets.rows import Subnetwork
 from replib.experiments.adversarial_winning_tickets.runs import PAPER
 from replib.experiments.adversarial_winning_tickets.searches import attack
-from replib.experiments.adversarial_winning_tickets.tables import RANDOM, ladder
+from replib.experiments.adversarial_winning_tickets.tables import RANDOM, ladder, subnetwork
 from replib.experiments.exhibit import Exhibit
 from replib.experiments.places import CNN_MNIST
 from replib.experiments.profiles import Profile
@@ -32,14 +32,23 @@ Departs: D names neither; the claim is read on natural images and against the up
 """
 
 
+TWIN = "full model, other random numbers"
+
+
 def rows(p: Profile) -> list[Subnetwork]:
-    """Tickets and random structures at the densities that are grafted; the dense network last."""
-    return ladder(p, CNN_MNIST, p.foresight.grafted, beside=(RANDOM,))
+    """Tickets and random structures at the densities that are grafted, and two dense networks last.
+
+    Ours: the first of these differs from the other in nothing but the order of images and the attacks' random starts. How much worse grafts
+    of the two are says how much of the others' is owed to their masks.
+    """
+    *sparse, dense = ladder(p, CNN_MNIST, p.foresight.grafted, beside=(RANDOM,))
+    twin = subnetwork(p, CNN_MNIST, TWIN, 1.0, replace(dense.run, repeat=1, name=TWIN))
+    return [*sparse, twin, dense]
 
 
 def grafts(p: Profile) -> list[tuple[Subnetwork, Grafting]]:
-    """Each sparse network's grafts with the dense one, at evenly spaced epochs."""
-    *sparse, dense = rows(p)
+    """Each network's grafts with the dense one, at evenly spaced epochs."""
+    *others, dense = rows(p)
     f, length = p.foresight, dense.run.epochs
     moments = tuple(dict.fromkeys(max(1, round(length * n / f.grafts)) for n in range(1, f.grafts + 1)))
     kept = {"retain": ("weights",)}
@@ -50,7 +59,7 @@ def grafts(p: Profile) -> list[tuple[Subnetwork, Grafting]]:
                 replace(dense.run, **kept), replace(row.run, **kept), attack(p, CNN_MNIST, f.graft_steps), moments, f.graft_images
             ),
         )
-        for row in sparse
+        for row in others
     ]  # fmt: skip
 
 
