@@ -2,6 +2,7 @@
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from replib.analysis.dynamics import (
     ATTACK,
+    RATE,
     Dynamics,
     Perceptron,
     _at,
@@ -32,6 +34,7 @@ from replib.data import Data
 from replib.data.augment import to_float
 from replib.data.load import load
 from replib.experiments.jobs import execute
+from replib.sparsity.masks import counts
 from replib.spec import SpecError, task
 from replib.training.state import Masked, generator
 
@@ -52,7 +55,7 @@ def some(seed=0, width=12):
 @pytest.mark.parametrize("seed", range(20))
 def test_an_attack_changes_outputs_by_no_more_than_lemma_1_allows(seed):
     net, x, y = some(seed, width=40)
-    model = Masked(net, structure(TINY, net, seed), False)
+    model = structure(TINY, net, x, y, seed)
     assert slope(model, x) <= lipschitz(model) * (1 + 1e-5)
     with torch.no_grad():
         change = (model(attacked(model, x, y, ATTACK)) - model(x)).norm(dim=1).max()
@@ -155,7 +158,7 @@ def test_a_step_moves_clean_outputs_by_the_mixed_kernel(masked):
     """f(X) after a step of rate r is f(X) - r / N K(X, X̃) (f(X̃) - Y), up to r² (Theorem 1)."""
     net, x, y = some()
     net, x, y = net.double(), x.double(), y.double()
-    model = Masked(net, structure(TINY, net, 0) if masked else {}, False)
+    model = structure(TINY, net, x, y, 0) if masked else Masked(net, {}, False)
     moved, rate = attacked(model, x, y, ATTACK), 1e-4
     before, residual, mixed = model(x).detach(), (model(moved) - y).detach(), kernel(model, x, moved)
     descend(model, moved, y, rate)
@@ -206,6 +209,50 @@ def test_of_the_two_inequalities_for_cross_entropy_only_that_between_norms_holds
     assert (change.abs() > (f - g).abs() + 1e-6).any()  # (B.27)
 
 
+# ---- the search -----------------------------------------------------------------------------------------------------------------
+def objective(job, net, sparse, x, y):
+    """Equation 13 by the functions that the theorem's terms come from."""
+    models = {"dense": Masked(net, {}, False), "sparse": sparse}
+    found = compared(models, x, {k: attacked(m, x, y, job.attack) for k, m in models.items()}, y)
+    return found["target_distance"] ** 2 + job.gamma_squared * found["kernel_distance"] ** 2
+
+
+def test_a_search_lowers_the_objective_at_the_same_counts():
+    net, x, y = some(width=24)
+    jobs = {s: replace(TINY, structure=s, searching=100) for s in ("magnitude", "searched", "transferred")}
+    made = {s: structure(job, net, x, y, 0) for s, job in jobs.items()}
+    worth = {s: objective(jobs[s], net, model, x, y) for s, model in made.items()}
+    assert worth["transferred"] < worth["magnitude"] / 4
+    per_layer = [counts(m.masks) for m in made.values()]
+    assert per_layer[0] == per_layer[1] == per_layer[2]
+    for name, p in net.named_parameters():
+        assert torch.equal(made["searched"].masks[name], made["transferred"].masks[name])
+        assert torch.equal(made["searched"].inner.get_parameter(name), p)
+        assert not torch.equal(made["transferred"].inner.get_parameter(name), p)
+    assert any((made["magnitude"].masks[n] != m).any() for n, m in made["searched"].masks.items())
+
+
+def test_a_step_of_the_search_descends_the_printed_objective():
+    """Adam's first step moves each active weight by the learning rate against the sign of the objective's slope."""
+    net, x, y = some(width=10)
+    job = replace(TINY, structure="transferred", density=0.6, gamma_squared=1.0, searching=1, attack=NOTHING)
+    before = structure(replace(job, structure="magnitude"), net, x, y, 0)
+    after = structure(job, net, x, y, 0)
+    weight, moved = (m.inner.layers[1].weight.detach() for m in (before, after))
+    moved = moved - weight
+    checked = 0
+    for i, j in before.masks["layers.1.weight"].nonzero().tolist():
+        initial, worth = float(weight[i, j]), []
+        for change in (1e-2, -1e-2):
+            weight[i, j] = initial + change
+            worth.append(objective(job, net, before, x, y))
+        weight[i, j] = initial
+        if abs(worth[0] - worth[1]) > 1e-4:  # it lies on a path
+            assert float(moved[i, j]) == pytest.approx(-RATE if worth[0] > worth[1] else RATE, rel=1e-2)
+            checked += 1
+    assert checked > 5
+
+
 # ---- the job --------------------------------------------------------------------------------------------------------------------
 def test_the_job_starts_at_the_printed_objective_and_stays_below_the_bound(store):
     execute(task(TINY, 0), store)
@@ -227,7 +274,7 @@ def test_each_network_of_the_job_is_attacked_and_trained_by_itself(store):
     split = load(TINY.data)
     x, y = to_float(split.train.x[:6]), F.one_hot(split.train.y[:6], split.classes).float()
     net = Perceptron(x[0].numel(), 8, split.classes, generator(0, "init")).eval()
-    models = {"dense": Masked(net, {}, False), "sparse": Masked(deepcopy(net), structure(TINY, net, 0), False)}
+    models = {"dense": Masked(net, {}, False), "sparse": structure(TINY, net, x, y, 0)}
     for _, row in store.table(task(TINY, 0))[:2].iterrows():
         images = {k: attacked(m, x, y, TINY.attack) for k, m in models.items()}
         expected = compared(models, x, images, y)

@@ -32,14 +32,14 @@ from replib.data import Data
 from replib.data.augment import to_float
 from replib.data.load import load
 from replib.models.tangent import tangent_kernel
-from replib.sparsity.masks import Masks, layerwise_top, random_masks
+from replib.sparsity.masks import layerwise_top, random_masks
 from replib.sparsity.quotas import quotas
 from replib.spec import Job, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.state import Masked, generator
 
-Structure = Literal["magnitude", "random"]
+Structure = Literal["magnitude", "random", "searched", "transferred"]
 ATTACK = PGD(eps=0.5, steps=5, norm="l2", start="zero")
 
 
@@ -78,14 +78,15 @@ def bound(alpha: float, eps: float, first: float, second: float = 0.0) -> float:
     return 2 * (alpha + 2 * lemma_1(eps, first, second))
 
 
-def effective(model: Masked) -> dict[str, Tensor]:
-    """Mask times weight of every parameter, detached."""
-    return {n: (p * model.masks[n] if n in model.masks else p).detach() for n, p in model.inner.named_parameters()}
+def effective(model: Masked, *, learned: bool = False) -> dict[str, Tensor]:
+    """Mask times weight of every parameter; differentiable where they are to be `learned`."""
+    weights = {n: p * model.masks[n] if n in model.masks else p for n, p in model.inner.named_parameters()}
+    return weights if learned else {n: w.detach() for n, w in weights.items()}
 
 
-def kernel(model: Masked, x: Tensor, y: Tensor) -> Tensor:
+def kernel(model: Masked, x: Tensor, y: Tensor, *, learned: bool = False) -> Tensor:
     """Mixed tangent kernel of the masked network as a matrix (N K, M K); pruned coordinates have no part in it."""
-    found = tangent_kernel(model.inner, x, y, parameters=effective(model), masks=model.masks)
+    found = tangent_kernel(model.inner, x, y, parameters=effective(model, learned=learned), masks=model.masks)
     return found.reshape(found.shape[0] * found.shape[1], -1)
 
 
@@ -125,7 +126,11 @@ def descend(model: Masked, images: Tensor, targets: Tensor, rate: float) -> None
 @dataclass(frozen=True)
 class Dynamics(Job):
     """A dense and a sparse perceptron of `width`, from the same weights, trained side by side on the first `images` training images for
-    `steps` steps of `rate`; distances are logged at `logged` times, evenly spaced in their logarithm."""
+    `steps` steps of `rate`; distances are logged at `logged` times, evenly spaced in their logarithm.
+
+    `structure` is that of the largest weights, a random one, or one that is searched on these images for the objective that the theorem
+    speaks of, in `searching` steps of Adam; "transferred" starts from the weights that the search ended with instead of the initial ones.
+    """
 
     kind: ClassVar[str] = "dynamics"
 
@@ -139,12 +144,13 @@ class Dynamics(Job):
     rate: float = 0.5
     steps: int = 100
     logged: int = 8
+    searching: int = 200
 
     def check(self) -> None:
         within("Dynamics.density", self.density, 0, 1, low_open=True)
         within("Dynamics.rate", self.rate, 0, low_open=True)
         within("Dynamics.gamma_squared", self.gamma_squared, 0, low_open=True)
-        for name, least in (("width", 1), ("images", 1), ("steps", 2), ("logged", 2)):
+        for name, least in (("width", 1), ("images", 1), ("steps", 2), ("logged", 2), ("searching", 1)):
             within(f"Dynamics.{name}", getattr(self, name), least)
 
     def label(self) -> str:
@@ -155,13 +161,42 @@ class Dynamics(Job):
         return sorted({0, *(round(self.steps ** (i / (self.logged - 1))) for i in range(self.logged))})
 
 
-def structure(job: Dynamics, net: Perceptron, seed: int) -> Masks:
-    """The mask of the sparse network: as many weights of every layer, the largest or any."""
+def structure(job: Dynamics, net: Perceptron, x: Tensor, targets: Tensor, seed: int) -> Masked:
+    """The sparse network: the weights of `net` under a mask with one density in all layers, or what the search made of them."""
     weights = {n: p.detach() for n, p in net.named_parameters()}
     kept = quotas("uniform", {n: tuple(w.shape) for n, w in weights.items()}, job.density)
+    if job.structure == "random":
+        drawn = random_masks({n: w.shape for n, w in weights.items()}, kept, generator(seed, "dynamics/structure"))
+        return Masked(deepcopy(net), {n: m.to(x.device) for n, m in drawn.items()}, False)
+    sparse = Masked(deepcopy(net), layerwise_top({n: w.abs() for n, w in weights.items()}, kept), False)
     if job.structure == "magnitude":
-        return layerwise_top({n: w.abs() for n, w in weights.items()}, kept)
-    return random_masks({n: w.shape for n, w in weights.items()}, kept, generator(seed, "dynamics/structure"))
+        return sparse
+    search(job, net, sparse, kept, x, targets)
+    return sparse if job.structure == "transferred" else Masked(deepcopy(net), sparse.masks, False)
+
+
+RATE, REFRESH = 0.01, 20
+"""Of the search: Adam's learning rate, and steps between new masks, which last of all stay as they are for as many."""
+
+
+def search(job: Dynamics, net: Perceptron, sparse: Masked, kept: Mapping[str, int], x: Tensor, targets: Tensor) -> None:
+    """Algorithm 1 in place, for equation 13 as it is printed: |Δf|² over N and gamma² |ΔΘ|² over N².
+
+    Departs: without decay of active weights, which is not printed, all images at once, and a learning rate for weights of size 1.
+    """
+    n, dense = len(x), Masked(net, {}, False)
+    images = attacked(dense, x, targets, job.attack)
+    wanted, outputs = kernel(dense, x, images), dense(images).detach()
+    optimizer = torch.optim.Adam(sparse.inner.parameters(), lr=RATE)
+    for step in range(1, job.searching + 1):
+        own = attacked(sparse, x, targets, job.attack)
+        found = kernel(sparse, x, own, learned=True)
+        loss = (sparse(own) - outputs).square().sum() / n + job.gamma_squared * (found - wanted).square().sum() / n**2
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % REFRESH == 0 and step < job.searching - REFRESH:
+            sparse.masks.update(layerwise_top({k: p.detach().abs() for k, p in sparse.inner.named_parameters()}, kept))
 
 
 def compared(models: Mapping[str, Masked], x: Tensor, adversarial: Mapping[str, Tensor], targets: Tensor) -> dict[str, Any]:
@@ -196,8 +231,7 @@ def run_dynamics(job: Dynamics, context: Context) -> Output:
     x = to_float(split.train.x[: job.images])
     targets = F.one_hot(split.train.y[: job.images], split.classes).float()
     net = Perceptron(x[0].numel(), job.width, split.classes, generator(context.task.seed, "init")).eval().to(context.device)
-    masks = {n: m.to(context.device) for n, m in structure(job, net, context.task.seed).items()}
-    models = {"dense": Masked(net, {}, False), "sparse": Masked(deepcopy(net), masks, False)}
+    models = {"dense": Masked(net, {}, False), "sparse": structure(job, net, x, targets, context.task.seed)}
     start = {k: kernel(m, x, x) for k, m in models.items()}
     times, rows = job.times(), []
     for t in range(job.steps + 1):

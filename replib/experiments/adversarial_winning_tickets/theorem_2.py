@@ -17,7 +17,9 @@ from replib.spec import Job, task
 from replib.store.evidence import Reader
 
 PLACE = ("MNIST", "perceptron")
-SETTINGS = {"magnitude": "magnitude at initialization", "random": "random structure"}
+SETTINGS = {
+    "magnitude": "magnitude at initialization", "random": "random structure", "searched": "AWT", "transferred": "AWT, transferred weights",
+}  # fmt: skip
 WIDTHS, DENSITY = (32, 64, 128, 256), 0.2
 TERMS = (
     "alpha", "attack_term", "bound", "certified_bound", "lemma_bound", "horizon", "learned_by_horizon", "distance_at_horizon", "learned",
@@ -28,7 +30,7 @@ LAST = ("dense_drift", "sparse_drift", "kernel_distance")
 
 def networks(p: Profile) -> dict[tuple[Structure, int], Dynamics]:
     """Pairs of a dense and a sparse perceptron by structure and width; the same in every profile but the one that only tests."""
-    few = {"images": 6, "steps": 6, "logged": 3} if p.tiny else {}
+    few = {"images": 6, "steps": 6, "logged": 3, "searching": 5} if p.tiny else {}
     widths = (8, 16) if p.tiny else WIDTHS
     return {(s, n): Dynamics(Data("mnist14"), n, s, DENSITY, **few) for s in get_args(Structure) for n in widths}
 
