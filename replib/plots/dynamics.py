@@ -34,7 +34,7 @@ def theorem(frame: pd.DataFrame) -> Figure:
     middle the distance of outputs over time."""
     found, moving = with_width(frame), over_time(frame)
     settings = list(found.setting.unique())
-    figure, axes = plt.subplots(len(settings), 3, figsize=(12.6, 6), sharex="col", layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(len(settings), 3, figsize=(12.6, 2.6 * len(settings) + 0.8), sharex="col", layout="constrained", squeeze=False)
     for row, setting in zip(axes, settings, strict=True):
         for ax, drawn in zip(row[::2], (BOUNDS, DRIFTS), strict=True):
             for metric, (label, colour, marker, dash) in drawn.items():
