@@ -34,7 +34,8 @@ def theorem(frame: pd.DataFrame) -> Figure:
     middle the distance of outputs over time."""
     found, moving = with_width(frame), over_time(frame)
     settings = list(found.setting.unique())
-    figure, axes = plt.subplots(len(settings), 3, figsize=(12.6, 2.6 * len(settings) + 0.8), sharex="col", layout="constrained", squeeze=False)
+    size = (12.6, 2.6 * len(settings) + 0.8)
+    figure, axes = plt.subplots(len(settings), 3, figsize=size, sharex="col", sharey="col", layout="constrained", squeeze=False)
     for row, setting in zip(axes, settings, strict=True):
         for ax, drawn in zip(row[::2], (BOUNDS, DRIFTS), strict=True):
             for metric, (label, colour, marker, dash) in drawn.items():
@@ -82,6 +83,6 @@ def numbers(frame: pd.DataFrame) -> pd.DataFrame:
     names = {
         "alpha": "α", "bound": "bound", "output_distance": "largest distance", "lemma_bound": "bound of Lemma 1",
         "attack_change": "largest change by attack", "horizon": "time allowed", "learned_by_horizon": "share learned by then",
-        "learned": "share learned at the end", "violated": "violated (share)",
+        "learned": "share learned at the end", "kernel_distance": "kernel distance at the end", "violated": "violated (share)",
     }  # fmt: skip
     return wide.reindex(columns=list(names)).rename(columns=names).reset_index()
