@@ -239,7 +239,7 @@ class Canned:
             rise = {"over_upper": float(self.rng(t).uniform(0, 9)), "over_better": 9.0}
             return {"natural": rise, "adversarial": rise}
         if isinstance(t.job, Kernels):
-            return {"tickets": [{"density": 0.1, "effective_density": 0.05} for _ in t.job.tickets]}
+            return {"tickets": [{"density": 0.1, "effective_density": 0.05}]}
         return {"density": 0.1}
 
     def table(self, t: Task) -> pd.DataFrame:
@@ -276,12 +276,22 @@ def conditions(sample, claim: str):
     [
         ("awt_ntt_keeps_dynamics", 5), ("awt_distances_fall", 30), ("awt_curves_vs_density", 10), ("awt_beats_cosentino", 5),
         ("awt_approaches_dense_faster", 1), ("awt_comparable_with_dense", 8), ("awt_beats_random", 9), ("awt_1_beats_random_3", 1),
-        ("awt_sampling_costs_nothing", 6), ("awt_grafting", 1), ("awt_dense_regime_above_02", 8), ("awt_cifar100_beats_random", 4),
+        ("awt_sampling_costs_nothing", 6), ("awt_grafting", 2), ("awt_dense_regime_above_02", 8), ("awt_cifar100_beats_random", 4),
     ],
 )  # fmt: skip
 def test_every_claim_finds_its_rows_in_the_smallest_profile(sample, claim, n, monkeypatch):
     monkeypatch.setattr("replib.claims.predicates.adversarial_winning_tickets.LEARNED", 0.0)  # nothing learns in two epochs
+    monkeypatch.setattr("replib.claims.predicates.adversarial_winning_tickets.FEW_POINTS", 9.0)  # made-up grafts err up to so much more
     assert len(conditions(sample, claim)) == n
+
+
+def test_few_points_are_not_asked_of_tickets_where_two_dense_networks_differ_by_more(sample, monkeypatch):
+    monkeypatch.setattr("replib.claims.predicates.adversarial_winning_tickets.FEW_POINTS", 0.0)
+    known = {c.claim_id: c for c in load_claims()}["awt_grafting"]
+    t = table(known, sample, lambda cell: sample.values[cell], "same data reduced")
+    assert [c.name.partition("%, ")[2] for c in known.predicate(t)] == ["random minus AWT"]
+    (words,) = t.left_out
+    assert words.startswith("grafts of two dense networks")
 
 
 @pytest.mark.parametrize("claim", ["awt_beats_cosentino", "awt_beats_random", "awt_1_beats_random_3"])

@@ -34,13 +34,15 @@ from replib.data.load import load
 from replib.models.tangent import tangent_kernel
 from replib.sparsity.masks import layerwise_top, random_masks
 from replib.sparsity.quotas import quotas
-from replib.spec import Job, within
+from replib.spec import Job, SpecError, within
 from replib.store.context import Context
 from replib.store.folder import Output
 from replib.training.state import Masked, generator
 
 Structure = Literal["magnitude", "random", "searched", "transferred"]
 ATTACK = PGD(eps=0.5, steps=5, norm="l2", start="zero")
+RATE, REFRESH = 0.01, 20
+"""Of the search: Adam's learning rate, and steps between new masks; the last one stays for at least as many."""
 
 
 class Perceptron(nn.Module):
@@ -150,6 +152,11 @@ class Dynamics(Job):
         within("Dynamics.density", self.density, 0, 1, low_open=True)
         within("Dynamics.rate", self.rate, 0, low_open=True)
         within("Dynamics.gamma_squared", self.gamma_squared, 0, low_open=True)
+        if self.structure in ("searched", "transferred") and self.searching <= 2 * REFRESH:
+            raise SpecError(
+                f"A search of {self.searching} steps never renews its mask: it may after every {REFRESH} but the last. "
+                f"Give Dynamics.searching above {2 * REFRESH}."
+            )
         for name, least in (("width", 1), ("images", 1), ("steps", 2), ("logged", 2), ("searching", 1)):
             within(f"Dynamics.{name}", getattr(self, name), least)
 
@@ -175,14 +182,11 @@ def structure(job: Dynamics, net: Perceptron, x: Tensor, targets: Tensor, seed: 
     return sparse if job.structure == "transferred" else Masked(deepcopy(net), sparse.masks, False)
 
 
-RATE, REFRESH = 0.01, 20
-"""Of the search: Adam's learning rate, and steps between new masks, which last of all stay as they are for as many."""
-
-
 def search(job: Dynamics, net: Perceptron, sparse: Masked, kept: Mapping[str, int], x: Tensor, targets: Tensor) -> None:
     """Algorithm 1 in place, for equation 13 as it is printed: |Δf|² over N and gamma² |ΔΘ|² over N².
 
-    Departs: without decay of active weights, which is not printed, all images at once, and a learning rate for weights of size 1.
+    Departs: active weights do not decay (β, which has no printed value, is 0), all images are in every step, and the learning rate is one
+    for weights of size 1.
     """
     n, dense = len(x), Masked(net, {}, False)
     images = attacked(dense, x, targets, job.attack)

@@ -108,7 +108,8 @@ def _blocks(a: np.ndarray, n: int) -> np.ndarray:
 
 
 def effective(net: nn.Module, masks: Masks, shape: tuple[int, ...]) -> int:
-    """How many weights that `masks` keep lie on a path from the input to an output; the others change nothing. `net` is left as it was.
+    """How many weights that `masks` keep lie on a path from the input to an output; the others carry nothing of the input, at most the
+    constant that a bias makes of it. `net` is left as it was.
 
     A weight is on such a path exactly when synaptic flow through all-ones weights reaches and leaves it, which is computed in float64.
     """

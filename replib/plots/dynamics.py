@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -77,12 +79,18 @@ def over_time(frame: pd.DataFrame) -> pd.DataFrame:
     return timed.assign(width=parts.width.astype(int), time=parts.time.astype(float))
 
 
-def numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """One line a structure and width: means over seeds."""
+OBJECTIVE = {
+    "alpha": "α", "target_distance_start": "target distance", "kernel_distance_start": "kernel distance",
+    "kernel_distance": "kernel distance at the end",
+}  # fmt: skip
+BOUND = {
+    "alpha": "α", "bound": "bound", "output_distance": "largest distance", "lemma_bound": "bound of Lemma 1",
+    "attack_change": "largest change by attack", "horizon": "time allowed", "learned_by_horizon": "share learned by then",
+    "learned": "share learned at the end", "violated": "violated (share)",
+}  # fmt: skip
+
+
+def numbers(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """One line a setting and width: means over seeds of the metrics that `columns` names, under its words."""
     wide = with_width(frame).groupby(["setting", "width", "metric"], sort=False).value.mean().unstack("metric")
-    names = {
-        "alpha": "α", "bound": "bound", "output_distance": "largest distance", "lemma_bound": "bound of Lemma 1",
-        "attack_change": "largest change by attack", "horizon": "time allowed", "learned_by_horizon": "share learned by then",
-        "learned": "share learned at the end", "kernel_distance": "kernel distance at the end", "violated": "violated (share)",
-    }  # fmt: skip
-    return wide.reindex(columns=list(names)).rename(columns=names).reset_index()
+    return wide.reindex(columns=list(columns)).rename(columns=columns).reset_index()

@@ -12,7 +12,10 @@ from replib.plots.style import look
 
 KINDS = {"natural": "natural images", "adversarial": "adversarial images"}
 WAYS = {"dense": "dense layers below sparse ones", "sparse": "sparse layers below dense ones"}
-ALT = "Line plots of the increase of error over the cut between layers; one panel a way of grafting and kind of image, a line a density."
+ALT = (
+    "Line plots of the increase of error over the cut between layers; one panel a way of grafting and kind of image, a line a density, and "
+    "one for a second dense network."
+)
 CAPTION = (
     "Increase of error in points over the network whose upper layers the graft has, mean over epochs; thick lines are means over seeds, "
     "thin ones seeds."

@@ -39,7 +39,7 @@ def rows(p: Profile) -> list[Subnetwork]:
     """Tickets and random structures at the densities that are grafted, and two dense networks last.
 
     Ours: the first of these differs from the other in nothing but the order of images and the attacks' random starts. How much worse grafts
-    of the two are says how much of the others' is owed to their masks.
+    of the two are is what training does without any mask.
     """
     *sparse, dense = ladder(p, CNN_MNIST, p.foresight.grafted, beside=(RANDOM,))
     twin = subnetwork(p, CNN_MNIST, TWIN, 1.0, replace(dense.run, repeat=1, name=TWIN))

@@ -28,15 +28,15 @@ class Subnetwork(Line):
     """Accuracy of one network on natural and on adversarial test images, of the latter only where there is an `attack`.
 
     With `dense` also the mean over epochs of how far its adversarial accuracy lies from that of the dense run, and with a searched mask
-    the distances at the start, at half and at the end of the search. With `paths`, which looks at its mask among others, also what share of
-    the weights that the mask keeps lies on a path from an input to an output; the others change nothing.
+    the distances at the start, at half and at the end of the search. `counted` says what share of the weights that its mask keeps lies on
+    a path from an input to an output; the others carry nothing of the image, at most a constant where units have biases.
 
     Departs: the paper draws test accuracy over epochs; here curves are of validation images, and tables of test images.
     """
 
     attack: Attack | None
     dense: Train | None = None
-    paths: Kernels | None = None
+    counted: bool = False
     checkpoint: str = "final"
 
     @property
@@ -55,6 +55,11 @@ class Subnetwork(Line):
         """The search of its mask, where it has one."""
         return self.run.ticket if isinstance(self.run.ticket, MaskSearch) else None
 
+    @property
+    def paths(self) -> Kernels | None:
+        """What counts the weights on a path, where they are to be counted."""
+        return Kernels((self.run.ticket,)) if self.counted else None
+
     def jobs(self) -> list[Job]:
         beside = [job for job in (self.dense, self.paths) if job]
         return [self.run, *self.measured.values(), *self.costs.values(), *beside]
@@ -69,8 +74,8 @@ class Subnetwork(Line):
         if self.search is not None:
             found |= milestones(reader.table(task(self.search, seed)))
         if self.paths is not None:
-            ticket = reader.results(task(self.paths, seed))["tickets"][self.paths.tickets.index(self.run.ticket)]
-            found["effective_percent"] = 100 * ticket["effective_density"] / ticket["density"]
+            (mask,) = reader.results(task(self.paths, seed))["tickets"]
+            found["effective_percent"] = 100 * mask["effective_density"] / mask["density"]
         spent = [reader.summary(task(job, seed))["cost"]["wall_seconds"] for job in (self.run, *self.costs.values())]
         return found | {"train_seconds": sum(spent), "final_density_percent": 100 * reader.results(task(self.run, seed))["density"]}
 
