@@ -22,8 +22,8 @@ CAPTION = (
 )
 
 
-def ladder(frame: pd.DataFrame, panels: Mapping[str, str] = PANELS) -> Figure:
-    """Columns are metrics, rows the places (data set and network) of `frame`."""
+def ladder(frame: pd.DataFrame, panels: Mapping[str, str] = PANELS, *, stretched: bool = False) -> Figure:
+    """Columns are metrics, rows the places (data set and network) of `frame`. `stretched` is an axis on which density is logarithmic."""
     places = list(frame.groupby(["dataset", "architecture"], sort=False))
     figure, axes = plt.subplots(
         len(places),
@@ -41,6 +41,10 @@ def ladder(frame: pd.DataFrame, panels: Mapping[str, str] = PANELS) -> Figure:
                 ax.set_title(", ".join(place), fontsize=10)
     for ax in axes[-1]:
         ax.set_xlabel("sparsity (%)")
+        if stretched:
+            ax.set_xscale("function", functions=(lambda s: -np.log(np.maximum(100 - s, 1e-3)), lambda v: 100 - np.exp(-v)))
+            levels = sorted(frame.sparsity_percent[~frame.setting.isin(DENSE)].unique())
+            ax.set_xticks(levels, [f"{level:g}" for level in levels])
     handles = {label: h for ax in axes.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside right center")
     return figure
@@ -48,7 +52,7 @@ def ladder(frame: pd.DataFrame, panels: Mapping[str, str] = PANELS) -> Figure:
 
 def _lines(ax: plt.Axes, part: pd.DataFrame) -> None:
     levels = np.unique(part.sparsity_percent[~part.setting.isin(DENSE)])
-    aside = min(0.8, 0.3 * np.diff(levels).min(initial=np.inf))  # of the seeds, so that neighbours do not mix
+    aside = min(0.8, 0.3 * np.diff(levels).min(initial=np.inf), 0.2 * (100 - levels.max(initial=0)))  # of the seeds: neighbours do not mix
     for setting, mine in part.groupby("setting", sort=False):
         style = look(str(setting))
         for n, (words, line) in enumerate(mine.groupby(mine.variant.map(told_apart), sort=False)):

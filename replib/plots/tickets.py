@@ -52,7 +52,7 @@ def transfer_and_surgery(r: Results) -> tuple[Any, ...]:
 def ladder(r: Results) -> tuple[Any, ...]:
     """Both accuracies over sparsity, a line a method, and the data; beside them how many kept weights are of use, where counted."""
     counted = {name: words for name, words in PATHS.items() if (r.frame.metric == name).any()}
-    figure = ladders.ladder(r.frame, PANELS | counted)
+    figure = ladders.ladder(r.frame, PANELS | counted, stretched=True)
     links = save(r, figure=figure, table=r.frame, name="ladder")
     return card(figure, ladders.ALT, f"{ladders.CAPTION} {facts.seeds(r)}"), links
 
