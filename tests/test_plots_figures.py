@@ -226,6 +226,8 @@ def test_spread_is_mean_and_sample_deviation_and_wide_puts_metrics_into_columns(
     assert text.index("2.00 ± 1.41") < text.index("5.00 ± 0.00")
     small = facts.wide(facts.spread(frame.assign(value=frame.value / 10**4), ["setting", "metric"])).data
     assert "0.00020 ± 0.00014" in small
+    one = facts.wide(facts.spread(frame.assign(value=frame.value / 100), ["setting", "metric"])).data
+    assert "0.020 ± 0.014" in one
     many = facts.wide(facts.spread(frame.assign(value=frame.value * 100), ["setting", "metric"])).data
     assert "200.0 ± 141.4" in many
 

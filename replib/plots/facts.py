@@ -161,14 +161,14 @@ def spread(frame: pd.DataFrame, by: list[str], value: str = "value") -> pd.DataF
 def wide(stats: pd.DataFrame, decimals: int = 2) -> HTML:
     """:func:`spread` with one column a metric, "mean ± sd" in each cell; what else identifies a row comes first.
 
-    From a hundred on with one decimal at most, from a thousand on with none; a mean that would be rounded away keeps two digits.
+    From a hundred on with one decimal at most, from a thousand on with none; a mean that would keep one digit or none has two.
     """
     names = [c for c in stats.columns if c not in ("metric", "mean", "sd", "n")]
     rows = [c for c in names if stats[c].nunique() > 1] or names[-1:]
 
     def cell(row: pd.Series) -> str:
         size = abs(row["mean"])
-        small = 0 < size < 10**-decimals / 2
+        small = 0 < size < 10 ** (1 - decimals)
         most = 0 if size >= 1000 else 1 if size >= 100 else decimals
         shown = 1 - math.floor(math.log10(size)) if small else min(decimals, most)
         return number(row["mean"], shown) + ("" if pd.isna(row.sd) else f" ± {row.sd:.{shown}f}")
