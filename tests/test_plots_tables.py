@@ -206,6 +206,16 @@ def test_dense_networks_under_two_rules_are_two_lines():
     assert level == [(80, 80), (89, 89)]
 
 
+def test_equal_shares_of_density_are_equally_far_apart_on_a_stretched_axis():
+    levels = (50.0, 75.0, 87.5, 98.0)
+    found = pd.DataFrame([line("GUP", 1.0, metric=m) | {"sparsity_percent": s} for s in levels for m in ladders.PANELS])
+    ax = ladders.ladder(found, stretched=True).axes[0]
+    assert tuple(ax.get_xticks()) == levels
+    across = ax.transData.transform([(s, 1.0) for s in levels])[:, 0]
+    assert across[1] - across[0] == pytest.approx(across[2] - across[1])
+    assert across[3] > across[2]
+
+
 def test_the_first_line_of_a_page_names_seeds_that_collapsed():
     def said(*values):
         lines = [line("FAT", v, seed, metric="collapsed") for seed, v in enumerate(values)]

@@ -174,7 +174,7 @@ def run_kernels(job: Kernels, context: Context) -> Output:
         table += [{"ticket": n} | row for row in rows]
         kept = effective(net, mask, split.shape)
         conv = convolutions(mask)
-        among = density(conv) if conv else 0.0  # a perceptron has none, of which chance makes none zero
+        among = density(conv) if conv else 0.0  # without convolutions there are no kernels to be zero by chance
         stages = {s: totals([r for r in rows if r["stage"] == s], among) for s in dict.fromkeys(r["stage"] for r in rows)}
         whole = {"density": density(mask), "effective_density": kept / size(mask)}
         found.append(whole | totals(rows, among) | {"stages": stages})

@@ -54,7 +54,8 @@ def ladder(r: Results) -> tuple[Any, ...]:
     counted = {name: words for name, words in PATHS.items() if (r.frame.metric == name).any()}
     figure = ladders.ladder(r.frame, PANELS | counted, stretched=True)
     links = save(r, figure=figure, table=r.frame, name="ladder")
-    return card(figure, ladders.ALT, f"{ladders.CAPTION} {facts.seeds(r)}"), links
+    beside = " On the right the share of kept weights that lie on a path." if counted else ""
+    return card(figure, ladders.ALT + beside, f"{ladders.CAPTION} {facts.seeds(r)}"), links
 
 
 def numbers(r: Results, metrics: tuple[str, ...] = NUMBERS) -> tuple[Any, ...]:
