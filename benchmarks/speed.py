@@ -84,7 +84,7 @@ def resnet18(attack_steps: int, batch: int, steps: int) -> Case:
     images = Images(pixels, torch.randint(kind.classes, (n,), generator=rng))
     facts = (kind.classes, kind.mean, kind.std, kind.shape, torch.arange(n), kind.augmentation)
     split = Split(images, images, images, *facts)
-    recipe = Recipe(Data("cifar10"), Net("preact_resnet18"), kind.eps, epochs=1, batch=batch, weight_decay=5e-4)
+    recipe = Recipe(Data("cifar10"), Net("preact_resnet18"), 8 / 255, epochs=1, batch=batch, weight_decay=5e-4)
     job = replace(recipe, train_steps=attack_steps, train_step=2.5 / attack_steps).pgd_at()
     return Case("ResNet-18, CIFAR-10 shapes", job, split, steps)
 

@@ -208,6 +208,7 @@ def plan(
     from replib.spec import parents
 
     found = evidence(get(profile), _root())
+    kind, place = ("cpu", "core") if device == "cpu" else ("cuda", GPU)
     by_exhibit = _tasks_of(exhibits, profile, seeds, changes)
     tasks = closure(t for needed in by_exhibit.values() for t in needed)
     rows = [
@@ -229,11 +230,8 @@ def plan(
     for line in _by_exhibit(by_exhibit, seconds):
         typer.echo(line)
     left = [seconds[t] for t in tasks if found.store.status(t) != "done"]
-    arithmetic = sum(r["operations"] for r in rows)
-    hours = arithmetic / SPEED["cuda"] / 3600
-    typer.echo(f"Images x epochs x operations an image: {arithmetic:.1e}, {hours:,.{0 if hours >= 10 else 2}f} GPU-hours on one {GPU}")
-    typer.echo(f"(reckoned at {SPEED['cuda']:.0e} operations a second)")
-    typer.echo(f"{len(rows)} jobs, about {human(total)} on one {'core' if device == 'cpu' else GPU}")
+    typer.echo(f"{sum(r['operations'] for r in rows):.1e} operations, reckoned at {SPEED[kind]:.0e} a second of one {place}")
+    typer.echo(f"{len(rows)} jobs, about {human(total)} on one {place}")
     typer.echo(f"{len(rows) - len(left)} of them are done here; what is left takes about {human(sum(left))}")
 
 
@@ -273,7 +271,8 @@ def status(exhibits: Exhibits = None, profile: ProfileName = "laptop", seeds: Se
         for line in r["damaged"]:
             typer.echo(f"  {line}")
     if any(r["missing"] or r["damaged"] for r in rows):
-        typer.echo(f"make what is missing: {' '.join(('replib run', *(exhibits or []), '-p', profile))}")
+        asked = (*(exhibits or []), "-p", profile, *(("--seeds", seeds) if seeds else ()))
+        typer.echo(f"make what is missing: replib run {' '.join(asked)}")
 
 
 @app.command(epilog="Example: replib run sparsity_winning_twice/table_1 --seeds 0 -j 2")

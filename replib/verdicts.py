@@ -56,9 +56,16 @@ def _images(p: Profile, found: Reader, results: dict[str, pd.DataFrame]) -> dict
 
 
 def _clusters(p: Profile) -> dict[str, np.ndarray]:
-    """Which test images share source pictures, by data set: those of the small composites do, and are resampled together."""
-    embedded = {dataset: recipe.data for (dataset, _), recipe in p.recipes.items() if recipe.data.role.embedded}
-    return {dataset: load(data).source.numpy() for dataset, data in embedded.items()}
+    """The source picture of each test image, by data set, where some images share one, as those of composites do: these are resampled
+    together."""
+    made: dict[str, np.ndarray] = {}
+    for dataset, data in {(dataset, recipe.data) for dataset, recipe in p.everywhere() if recipe.data.role.embedded}:
+        source = load(data).source.numpy()
+        if len(np.unique(source)) < len(source):
+            known = made.setdefault(dataset, source)
+            if not np.array_equal(known, source):
+                raise ReplibError(f"Two recipes of {dataset} in the profile {p.name!r} have other test images; give them the same.")
+    return made
 
 
 def frames(p: Profile, found: Reader, only: Collection[str] = EXHIBITS) -> dict[str, pd.DataFrame]:

@@ -19,7 +19,8 @@ from replib.store.environment import same_bits
 from replib.store.evidence import Evidence
 from replib.verdicts import records
 
-TIMED = ("train_seconds", "peak_memory_mib")
+TIMED = ("train_seconds", "processor_seconds", "peak_memory_mib")
+"""Metrics of the machine, not of the method."""
 
 
 def compare(ids: Sequence[str], profile: str, root: Path, seeds: Sequence[int] | None = None) -> tuple[list[str], list[str]]:
@@ -114,11 +115,12 @@ def _numbers(e: Exhibit, p: Profile, found: Evidence, here: Sequence[int]) -> li
     published = complete_seeds(e, p, found.published)
     if len(published) < 2:
         return ["  too few published seeds for an interval"]
-    keys = ["sparsity_percent", "setting", "variant", "metric"]
+    keys = ["dataset", "architecture", "sparsity_percent", "setting", "variant", "metric"]
     ours = e.read(found.store, p, here)
     theirs = e.read(found.published, p, published)
-    if not set(keys) <= set(ours.columns):
-        return []
+    keys = [k for k in keys if k in ours.columns]  # drawings have fewer
+    for frame in (ours, theirs):
+        frame[keys] = frame[keys].astype(object).where(frame[keys].notna(), "")  # groups of rows that have no sparsity too
     ranges = theirs[~theirs.metric.isin(TIMED)].groupby(keys).value.agg(["min", "max"])
     mean = ours.groupby(keys).value.mean().reindex(ranges.index)
     slack = 0.5 * (ranges["max"] - ranges["min"])

@@ -17,7 +17,7 @@ from replib.experiments import jobs, runner
 from replib.experiments.profiles import SMOKE
 from replib.experiments.sparsity_winning_twice.tables import table_1
 from replib.methods import Magnitude, Random, Ticket
-from replib.spec import Job, ReplibError, task
+from replib.spec import Job, ReplibError, parents, task
 from replib.store import DiskFull, Store
 from replib.store.folder import Output
 from replib.training import loop
@@ -187,6 +187,16 @@ def test_two_workers_make_the_bits_of_one(tmp_path):
         assert len(report.done) == 5
     plan = runner.closure(family())
     assert bits(one, plan) == bits(two, plan)
+
+
+def test_a_message_of_a_worker_costs_the_main_process_no_search_through_the_plan(tmp_path, monkeypatch):
+    """Plans have thousands of tasks and each worker reports progress five times a second."""
+    asked = []
+    monkeypatch.setattr(runner, "parents", lambda *a: asked.append(a) or parents(*a))
+    tasks = [task(replace(RECIPE.pgd_at(), repeat=n), 0) for n in range(12)]
+    report = runner.run(tasks, Store(tmp_path / "s"), workers=2, show=False)
+    assert len(report.done) == len(tasks)
+    assert len(asked) <= 3 * len(tasks)  # when the plan is made, when its graph is, and when a task's turn comes
 
 
 def test_a_killed_worker_is_reported_and_the_rest_goes_on(tmp_path):

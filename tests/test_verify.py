@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,6 +178,27 @@ def test_a_number_that_is_lacking_here_is_outside(root, monkeypatch):
     lines = verify._numbers(replace(e, read=read), SMOKE, found, [0])
     assert any("outside" in line and "best_epoch" in line for line in lines)
     assert sum("outside" in line for line in lines) == 1
+
+
+def test_numbers_are_compared_by_data_set_and_network_and_without_a_sparsity_too(root, monkeypatch):
+    """Pooled over data sets, a number that is off on one of them would hide in the range of the others."""
+    found = evidence(SMOKE)
+    e = EXHIBITS[ID]
+
+    def read(reader, p, seeds):
+        cells = {("CIFAR-10", "VGG-16", 80.0): 50.0, ("CIFAR-10", "ResNet-18", 80.0): 60.0, ("CIFAR-100", "VGG-16", 80.0): 20.0}
+        cells[("CIFAR-100", "VGG-16", math.nan)] = 30.0
+        rows = [(*cell, "OMP", "", name, s, v + s) for cell, v in cells.items() for s in (0, 1) for name in ("accuracy", *verify.TIMED)]
+        table = pd.DataFrame(rows, columns=["dataset", "architecture", "sparsity_percent", "setting", "variant", "metric", "seed", "value"])
+        if reader is found.store:
+            table.loc[table.dataset == "CIFAR-100", "value"] += 15
+            table.loc[table.metric != "accuracy", "value"] *= 9
+        return table
+
+    monkeypatch.setattr(verify, "complete_seeds", lambda *a: [0, 1])
+    head, *lines = verify._numbers(replace(e, read=read), SMOKE, found, [0])
+    assert "2 of 4 numbers within" in head
+    assert [("CIFAR-100" in line, "80.0" in line) for line in lines] == [(True, True), (True, False)]
 
 
 def test_damage_is_told_and_verdicts_wait(root, monkeypatch):

@@ -30,8 +30,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Role:
-    """One data set: sizes of the fixed splits, ε in pixel units, and the mean and std that the first layer of a net
-    uses.
+    """One data set: sizes of the fixed splits, and the mean and std that the first layer of a net uses.
 
     `shape` is (C, H, W). `stands_for` is the paper's name of the data set. `source_pool` says where the pictures come
     from.
@@ -45,7 +44,6 @@ class Role:
     n_train: int
     n_val: int
     n_test: int
-    eps: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augmentation: Augmentation
@@ -72,81 +70,81 @@ _TINY_STATS = (0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262)
 # training pixels' own, but for mnist14, which follows MNIST.
 _TABLE = (
     Role(
-        "digits", "CIFAR-10", POOLS[0], (1, 8, 8), 10, 400, 500, 897, 0.2, (0.3032,), (0.3747,), _CROP,
+        "digits", "CIFAR-10", POOLS[0], (1, 8, 8), 10, 400, 500, 897, (0.3032,), (0.3747,), _CROP,
         "Handwritten digits.",
     ),
     Role(
-        "digit_pairs", "CIFAR-100", POOLS[0], (1, 8, 16), 100, 1000, 500, 800, 0.2, (0.3032,), (0.3747,), _CROP,
+        "digit_pairs", "CIFAR-100", POOLS[0], (1, 8, 16), 100, 1000, 500, 800, (0.3032,), (0.3747,), _CROP,
         "Two digits side by side, 00 to 99. No test digit is in two pairs; each pair is there in both orders.",
     ),
     Role(
-        "scenes", "SVHN", POOLS[0], (1, 12, 12), 10, 400, 500, 897, 0.2, (0.2067,), (0.3368,), _CROP,
+        "scenes", "SVHN", POOLS[0], (1, 12, 12), 10, 400, 500, 897, (0.2067,), (0.3368,), _CROP,
         "A digit between parts of two others, places varied by a pixel.",
     ),
     Role(
-        "mnist_fine", "Tiny-ImageNet", POOLS[1], (1, 16, 16), 200, 1000, 600, 2000, 0.15, (0.1222,), (0.2876,), _CROP,
+        "mnist_fine", "Tiny-ImageNet", POOLS[1], (1, 16, 16), 200, 1000, 600, 2000, (0.1222,), (0.2876,), _CROP,
         "Two digits side by side or one above the other: 200 classes at four times the pixels of the digits.",
     ),
     Role(
-        "mnist14", "MNIST", POOLS[1], (1, 14, 14), 10, 500, 500, 4000, 0.2, (0.0,), (1.0,), _NONE,
+        "mnist14", "MNIST", POOLS[1], (1, 14, 14), 10, 500, 500, 4000, (0.0,), (1.0,), _NONE,
         "Pictures of MNIST itself, at half the resolution.",
     ),
     Role(
-        "mnist28", "CIFAR-10", POOLS[1], (1, 28, 28), 10, 500, 500, 4000, 0.2, (0.1316,), (0.3088,), _NONE,
+        "mnist28", "CIFAR-10", POOLS[1], (1, 28, 28), 10, 500, 500, 4000, (0.1316,), (0.3088,), _NONE,
         "Pictures of MNIST itself at full resolution, for maps of attention that are worth looking at.",
     ),
     Role(
-        "mnist_source", "ImageNet", POOLS[1], (1, 14, 14), 10, 1000, 500, 3500, 0.2, (0.1321,), (0.2814,), _CROP,
+        "mnist_source", "ImageNet", POOLS[1], (1, 14, 14), 10, 1000, 500, 3500, (0.1321,), (0.2814,), _CROP,
         "What nets are pre-trained on. Shares no picture with digits, digit_pairs and scenes, the downstream sets.",
     ),
     Role(
-        "further_fine", "CUB-200", POOLS[1], (1, 16, 16), 200, 1000, 600, 1000, 0.15, (0.1225,), (0.2878,), _CROP,
+        "further_fine", "CUB-200", POOLS[1], (1, 16, 16), 200, 1000, 600, 1000, (0.1225,), (0.2878,), _CROP,
         "Two digits side by side or one above the other, of pictures that pre-training does not see: many classes.",
     ),
     Role(
-        "further_inverted", "VisDA17", POOLS[1], (1, 14, 14), 10, 1000, 500, 2000, 0.2, (0.6479,), (0.2229,), _NONE,
+        "further_inverted", "VisDA17", POOLS[1], (1, 14, 14), 10, 1000, 500, 2000, (0.6479,), (0.2229,), _NONE,
         "Dark digits on an uneven bright ground, of pictures that pre-training does not see: another domain.",
     ),
     Role(
-        "cifar10", "CIFAR-10", "real", (3, 32, 32), 10, 45000, 5000, 10000, 8 / 255, *_CIFAR10_STATS, _CIFAR,
+        "cifar10", "CIFAR-10", "real", (3, 32, 32), 10, 45000, 5000, 10000, *_CIFAR10_STATS, _CIFAR,
         "The first 45,000 training pictures in file order, the last 5,000 for validation.",
     ),
     Role(
-        "cifar100", "CIFAR-100", "real", (3, 32, 32), 100, 45000, 5000, 10000, 8 / 255, *_CIFAR100_STATS, _TURNED,
+        "cifar100", "CIFAR-100", "real", (3, 32, 32), 100, 45000, 5000, 10000, *_CIFAR100_STATS, _TURNED,
         "The first 45,000 training pictures in file order, the last 5,000 for validation.",
     ),
     Role(
-        "cifar100_subset", "CIFAR-100", "real", (3, 32, 32), 100, 18000, 2000, 5000, 8 / 255, *_CIFAR100_STATS, _TURNED,
+        "cifar100_subset", "CIFAR-100", "real", (3, 32, 32), 100, 18000, 2000, 5000, *_CIFAR100_STATS, _TURNED,
         "200 training and 50 test pictures of each class, split class by class.",
     ),
     Role(
-        "tiny_imagenet", "Tiny-ImageNet", "real", (3, 64, 64), 200, 90000, 10000, 10000, 8 / 255, *_TINY_STATS, _CIFAR,
+        "tiny_imagenet", "Tiny-ImageNet", "real", (3, 64, 64), 200, 90000, 10000, 10000, *_TINY_STATS, _CIFAR,
         "NumPy's permutation from seed 10, last 10,000 for validation; tested on the official validation set.",
     ),
     Role(
-        "tiny_imagenet_subset", "Tiny-ImageNet", "real", (3, 64, 64), 200, 7200, 800, 2000, 8 / 255,
+        "tiny_imagenet_subset", "Tiny-ImageNet", "real", (3, 64, 64), 200, 7200, 800, 2000,
         *_TINY_STATS, _CIFAR,
         "The folder's first 40 training and 10 official validation pictures of each class, split class by class.",
     ),
     Role(
-        "mnist", "MNIST", "real", (1, 28, 28), 10, 55000, 5000, 10000, 0.3, (0.0,), (1.0,), _NONE,
+        "mnist", "MNIST", "real", (1, 28, 28), 10, 55000, 5000, 10000, (0.0,), (1.0,), _NONE,
         "Departs: the paper has no validation set; here the last 5,000 training pictures are one.",
     ),
     Role(
-        "svhn", "SVHN", "real", (3, 32, 32), 10, 68257, 5000, 26032, 8 / 255,
+        "svhn", "SVHN", "real", (3, 32, 32), 10, 68257, 5000, 26032,
         (0.4377, 0.4438, 0.4728), (0.1201, 0.1231, 0.1052), _CIFAR,
         "The last 5,000 training pictures for validation. The std is the released code's; the pixels' is about 0.2.",
     ),
     Role(
-        "imagenet", "ImageNet", "real", (3, 224, 224), 1000, 1_271_167, 10_000, 50_000, 4 / 255, *_IMAGENET_STATS, _RESIZED,
+        "imagenet", "ImageNet", "real", (3, 224, 224), 1000, 1_271_167, 10_000, 50_000, *_IMAGENET_STATS, _RESIZED,
         "Decoded from disk as needed. The last ten training pictures of each class for validation, tested on the official validation set.",
     ),
     Role(
-        "cub200", "CUB-200", "real", (3, 224, 224), 200, 5394, 600, 5794, 8 / 255, *_IMAGENET_STATS, _RESIZED,
+        "cub200", "CUB-200", "real", (3, 224, 224), 200, 5394, 600, 5794, *_IMAGENET_STATS, _RESIZED,
         "Decoded from disk as needed. The last three training pictures of each class for validation.",
     ),
     Role(
-        "visda17", "VisDA-17", "real", (3, 224, 224), 12, 151_197, 1200, 55_388, 8 / 255, *_IMAGENET_STATS, _RESIZED,
+        "visda17", "VisDA-17", "real", (3, 224, 224), 12, 151_197, 1200, 55_388, *_IMAGENET_STATS, _RESIZED,
         "Decoded from disk as needed. Renderings to train and, the last hundred of each class, to validate on, photographs to test on.",
     ),
 )  # fmt: skip

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from replib.analysis.evaluation import Evaluate
 from replib.attacks import AutoAttack
+from replib.attacks.evaluate import BATCH
 from replib.methods import AWT, MaskSearch
 from replib.methods.tickets import SNIP, GraSP, SynFlow, Ticket
 from replib.models import weight_shapes
@@ -14,8 +16,12 @@ from replib.store.evidence import Published
 from replib.training.losses import attack_of, replays
 from replib.training.spec import Distill, Train
 
-SPEED = {"cpu": 1.2e10, "cuda": 3e13}
-"""Achieved operations a second: one processor core on the small nets, one :data:`GPU` on ResNet-18. Estimates, never results."""
+SPEED = {"cpu": 3e10, "cuda": 3e13}
+"""Achieved operations a second: one processor core on the small nets, one :data:`GPU` on ResNet-18. Estimates, never results.
+
+A core with AVX-512 did 2 to 8e10 in the published trainings, more the wider the layers; one with AVX2 does about 0.6 of that."""
+LAUNCHED = 4e-5
+"""Seconds that a GPU takes for a layer of one pass, however small: four kernels of 10 µs each. Small networks are bound by this."""
 GPU = "NVIDIA A100"
 """The GPU that estimates are for. It can do ten times as many; adversarial training of a ResNet-18 in mixed precision reaches a part."""
 
@@ -76,33 +82,60 @@ def operations(t: Task) -> float:
     """Arithmetic of a task: an upper bound where the end is not known beforehand (ticket searches, plateau schedules)."""
     job = t.job
     if isinstance(job, Train):
-        role = job.data.role
-        train, val = job.data.n_train or role.n_train, job.data.n_val or role.n_val
-        taught = 2 * isinstance(job.loss, Distill)  # both teachers look at every image
-        per_epoch = replays(job.loss) * train * (3 + taught + attack_passes(attack_of(job.loss))) + val * (2 + attack_passes(job.validate))
-        return per_epoch * job.epochs * forward_flops(job)
+        return _training(job, lambda n, batch: n) * forward_flops(job)
     if isinstance(job, Ticket):
         return _scoring(job)
     if isinstance(job, MaskSearch):
         return _searching(job)
     if isinstance(job, Evaluate):
-        return _evaluating(job)
+        run = unpinned(job.run)
+        other = run if job.surrogate is None else unpinned(job.surrogate)
+        crafter, shown = (run, other) if job.crafted_here else (other, run)
+        return _shown(job, lambda n, batch: n) * (attack_passes(job.attack) * forward_flops(crafter) + forward_flops(shown))
     return job.passes() * forward_flops(unpinned(job.run)) if hasattr(job, "passes") else 1e9
 
 
-def _evaluating(job: Evaluate) -> float:
-    """Arithmetic of an evaluation: crafting the images on one network, and showing them to one."""
-    run = unpinned(job.run)
-    data, role = run.data, run.data.role
+def layers_in_turn(t: Task) -> float:
+    """Layers that a task computes one after another, whatever the batch: a batch waits for the one before, a step of an attack too."""
+    job, most = t.job, BATCH["cuda"]
+    if isinstance(job, Train):
+        return _training(job, lambda n, batch: math.ceil(n / batch)) * _layers(job)
+    if isinstance(job, MaskSearch) and isinstance(goal := job.goal, AWT):
+        blocks = math.ceil(job.batch / (1 + (goal.kernel == "halves")) / job.block)
+        traced = 12 * (blocks if goal.entries == "diagonal" else blocks**2)
+        return job.epochs * job.steps_an_epoch() * (6 + 2 * attack_passes(goal.attack) + traced) * _layers(job)
+    if isinstance(job, Evaluate):
+        return _shown(job, lambda n, batch: math.ceil(n / batch)) * (attack_passes(job.attack) + 1) * _layers(unpinned(job.run))
+    return job.passes() / most * _layers(unpinned(job.run)) if hasattr(job, "passes") else 0.0
+
+
+def _layers(run: Train | MaskSearch) -> int:
+    return len(weight_shapes(run.net, run.data.role.classes, run.data.shape))
+
+
+Count = Callable[[int, int], float]
+"""Of a number of images and a batch: the images, or the batches."""
+
+
+def _training(job: Train, count: Count) -> float:
+    """Forward passes that a training is worth, of images or of batches."""
+    role = job.data.role
+    train, val = count(job.data.n_train or role.n_train, job.batch), count(job.data.n_val or role.n_val, BATCH["cuda"])
+    taught = 2 * isinstance(job.loss, Distill)  # both teachers look at every image
+    per_epoch = replays(job.loss) * train * (3 + taught + attack_passes(attack_of(job.loss))) + val * (2 + attack_passes(job.validate))
+    return per_epoch * job.epochs
+
+
+def _shown(job: Evaluate, count: Count) -> float:
+    """Images that an evaluation shows, or batches of them."""
+    data, role = unpinned(job.run).data, unpinned(job.run).data.role
     sizes = {"train": data.n_train or role.n_train, "val": data.n_val or role.n_val, "test": data.n_test or role.n_test}
-    images = sum(min(sizes[place.partition("/")[2]], job.images or math.inf) for place in job.places)
-    other = run if job.surrogate is None else unpinned(job.surrogate)
-    crafter, shown = (run, other) if job.crafted_here else (other, run)
-    return images * (attack_passes(job.attack) * forward_flops(crafter) + forward_flops(shown))
+    return sum(count(min(sizes[place.partition("/")[2]], job.images or 10**9), BATCH["cuda"]) for place in job.places)
 
 
 def estimate(t: Task, published: Published | None = None, device: str = "cpu") -> float:
-    """Seconds that `t` will take: the median of published seeds made on a like device, else its arithmetic over :data:`SPEED`.
+    """Seconds that `t` will take: the median of published seeds made on a like device, else its arithmetic over :data:`SPEED`, on a GPU
+    never less than its layers in turn take.
 
     On a processor, seconds of one core: a busy machine does not count twice.
     """
@@ -114,7 +147,7 @@ def estimate(t: Task, published: Published | None = None, device: str = "cpu") -
         times = sorted(s["cost"][spent] for s in made if (on[s["environment"]]["device"] == "cpu") == (kind == "cpu"))
         if times:
             return times[len(times) // 2]
-    return max(0.05, operations(t) / SPEED[kind])
+    return max(0.05, operations(t) / SPEED[kind], LAUNCHED * layers_in_turn(t) if kind == "cuda" else 0.0)
 
 
 def human(seconds: float) -> str:

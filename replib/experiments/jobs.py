@@ -147,7 +147,7 @@ def _make(context: Context) -> dict[str, Any]:
         for parent in parents(task.job, task.seed):
             if (state := store.status(parent)) != "done":
                 raise ReplibError(f"{task} needs {parent}, which is {state}. Run: replib run --key {parent.name} --seeds {parent.seed}")
-        meter = Meter()
+        meter = Meter(device)
         if isinstance(task.job, Train):
             context.world.told(_JOIN)
         out = _joint(context)
@@ -159,4 +159,4 @@ def _make(context: Context) -> dict[str, Any]:
                 f"{task} was run again to keep more of it and came out differently on the same machine, so the first result stays. "
                 f"That is a defect: please report it with the folder {store.folder(task)}."
             )
-        return store.finish(task, out, environment=here, cost=meter.read(device))
+        return store.finish(task, out, environment=here, cost=meter.read())

@@ -59,6 +59,11 @@ class Profile:
         """The name, with what was changed: "laptop", "laptop-epochs=5"."""
         return "-".join((self.name, *(f"{name}={value}" for name, value in self.changes)))
 
+    def everywhere(self) -> list[tuple[str, Recipe]]:
+        """Every recipe of the four papers with the papers' name of its data set, those of transfer and of mask searches too."""
+        placed = [*self.recipes.items(), *self.transfer.recipes.items(), *self.foresight.recipes.items()]
+        return [(dataset, r) for (dataset, _), r in placed] + ([("CIFAR-10", self.attention)] if self.attention else [])
+
     def recipe(self, dataset: str, architecture: str) -> Recipe:
         """The recipe of a data set and architecture in the papers' words."""
         if (dataset, architecture) not in self.recipes:

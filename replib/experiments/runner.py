@@ -12,6 +12,8 @@ import traceback
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -207,7 +209,10 @@ def _worker(pipe: Connection, root: Path, device: str, data_root: Path | None) -
 def _parallel(todo, store, workers, device, data_root, weight, bar, report: Report) -> None:
     context = multiprocessing.get_context("spawn")
     line = _Line(bar, weight, len(todo))
-    waiting = list(todo)
+    place = {t: n for n, t in enumerate(todo)}
+    graph = TopologicalSorter({t: [p for p in parents(t.job, t.seed) if p in place] for t in todo})
+    graph.prepare()
+    ready: list[tuple[int, Task]] = []  # a heap: of the tasks whose parents ended, the first of the plan goes first
     idle: list[Connection] = []
     busy: dict[Connection, Task] = {}
     processes: dict[Connection, multiprocessing.Process] = {}
@@ -227,20 +232,24 @@ def _parallel(todo, store, workers, device, data_root, weight, bar, report: Repo
         return process.exitcode
 
     def dispatch() -> None:
-        pending = {*waiting, *busy.values()}
-        for t in list(waiting):
+        """Give work to idle workers. Called when a task ends and not at every message: plans have tens of thousands of tasks."""
+        while True:
+            for t in graph.get_ready():
+                heappush(ready, (place[t], t))
+            if not (ready and idle):
+                break
+            _, t = heappop(ready)
             if _blocked(t, report):
-                waiting.remove(t)
-            elif idle and not any(p in pending for p in parents(t.job, t.seed)):
-                waiting.remove(t)
-                pipe = idle.pop()
-                try:
-                    pipe.send(t)
-                except OSError:  # an idle worker was killed
-                    retire(pipe)
-                    pipe = hire()
-                    pipe.send(t)
-                busy[pipe] = t
+                graph.done(t)
+                continue
+            pipe = idle.pop()
+            try:
+                pipe.send(t)
+            except OSError:  # an idle worker was killed
+                retire(pipe)
+                pipe = hire()
+                pipe.send(t)
+            busy[pipe] = t
         line.running(busy.values())
 
     try:
@@ -248,11 +257,14 @@ def _parallel(todo, store, workers, device, data_root, weight, bar, report: Repo
             idle.append(hire())
         dispatch()
         while busy:
+            ended = False
             for pipe in wait(list(busy)):
                 t = busy[pipe]
                 try:
                     what, value = pipe.recv()
                 except (EOFError, OSError):
+                    ended = True
+                    graph.done(t)
                     del busy[pipe]
                     code = retire(pipe)
                     cause = ", most likely for want of memory" if code == -signal.SIGKILL else ""
@@ -268,6 +280,8 @@ def _parallel(todo, store, workers, device, data_root, weight, bar, report: Repo
                     continue
                 if what == "stop":
                     raise CannotWrite(value)
+                ended = True
+                graph.done(t)
                 del busy[pipe]
                 idle.append(pipe)
                 line.finish(t)
@@ -275,7 +289,8 @@ def _parallel(todo, store, workers, device, data_root, weight, bar, report: Repo
                     report.done.append(t)
                 else:
                     report.failed[t] = value
-            dispatch()
+            if ended:
+                dispatch()
     finally:
         for pipe, process in processes.items():
             pipe.close()

@@ -168,7 +168,7 @@ def _beside(claims: list[dict[str, Any]], profile: str, others: list[dict[str, A
 def stand_in_rows(profile: str) -> list[dict[str, Any]]:
     """The data sets of `profile`, and at small scales all stand-ins: one row each for the page on data and networks."""
     known = profiles.profile(profile)
-    used = {recipe.data.name for recipe in (*known.recipes.values(), *known.transfer.recipes.values())}
+    used = {recipe.data.name for _, recipe in known.everywhere()}
     small = profile in {"smoke", "laptop"}
     return [
         {

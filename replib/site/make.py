@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from replib.experiments.achieving_robustness_via_sparsity.runs import recipe as pruning_recipe
 from replib.experiments.cost import human
 from replib.experiments.double_win_lottery_tickets.runs import Downstream, recipe
+from replib.experiments.exhibit import Exhibit
 from replib.experiments.places import (
     CIFAR10,
     CIFAR100,
@@ -24,7 +26,7 @@ from replib.experiments.places import (
 from replib.experiments.profiles import Profile
 from replib.experiments.profiles import profile as get
 from replib.experiments.recipe import Recipe
-from replib.experiments.registry import EXHIBITS, complete_seeds, evidence, shown
+from replib.experiments.registry import complete_seeds, evidence, shown
 from replib.experiments.runner import closure
 from replib.models.spec import weight_shapes
 from replib.site.build import build
@@ -37,14 +39,15 @@ def make(profile: str, root: Path) -> Path:
 
     p = get(profile)
     judged = None if p.watermark else records(profile, root)
-    pages = [e.id for e in shown(p, evidence(p, root))]
-    return build(profile, root, exhibits=pages, claims=judged, status=status_rows(p, root), roles=role_rows(p)) / "index.html"
-
-
-def status_rows(p: Profile, root: Path) -> list[dict[str, Any]]:
-    """One row for each implemented exhibit: how many jobs its page rests on, which commits made them where, and the processor time."""
     found = evidence(p, root)
-    made = [(e.id, closure(e.tasks(p, complete_seeds(e, p, found)))) for e in EXHIBITS.values() if e.page]
+    pages = shown(p, found)
+    status = status_rows(p, pages, found, root)
+    return build(profile, root, exhibits=[e.id for e in pages], claims=judged, status=status, roles=role_rows(p)) / "index.html"
+
+
+def status_rows(p: Profile, exhibits: Iterable[Exhibit], found: Evidence, root: Path) -> list[dict[str, Any]]:
+    """One row for each of `exhibits`: how many jobs its page rests on, which commits made them where, and the processor time."""
+    made = [(e.id, closure(e.tasks(p, complete_seeds(e, p, found)))) for e in exhibits]
     return [_status(id, tasks, found, root) for id, tasks in made]
 
 

@@ -99,26 +99,33 @@ def _peak_bytes(own: bool) -> int:
 
 @dataclass
 class Meter:
-    """Wall time, CPU time and peak memory of a job, also across restarts: ``earlier`` holds what was spent before a kill."""
+    """Wall and CPU time of a job, also across restarts, and the peak memory of the process that ended it: ``earlier`` holds the seconds
+    that were spent before a kill. A GPU's peak counts from when the meter was made on that `device`."""
 
+    device: str = "cpu"
     earlier: dict[str, float] = field(default_factory=dict)
     wall: float = field(default_factory=time.perf_counter)
     cpu: float = field(default_factory=time.process_time)
     own_peak: bool = field(default_factory=_reset_peak)
 
-    def read(self, device: str = "cpu") -> dict[str, float]:
+    def __post_init__(self) -> None:
+        if self.device != "cpu":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def read(self) -> dict[str, float]:
         """Seconds and bytes so far."""
-        peak = _peak_bytes(self.own_peak)
         cost = {
             "wall_seconds": time.perf_counter() - self.wall + self.earlier.get("wall_seconds", 0.0),
             "cpu_seconds": time.process_time() - self.cpu + self.earlier.get("cpu_seconds", 0.0),
-            "peak_memory_bytes": max(peak, int(self.earlier.get("peak_memory_bytes", 0))),
+            "peak_memory_bytes": _peak_bytes(self.own_peak),
             "restarts": int(self.earlier.get("restarts", 0)),
         }
-        if device != "cpu":
+        if self.device != "cpu":
             import torch
 
-            cost["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(device)
+            cost["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
         return cost
 
 
