@@ -1,10 +1,11 @@
-"""Where the project's folders are. Imports nothing heavy."""
+"""Where the project's folders are, and what its papers and pages are called. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import csv
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from replib.spec import ReplibError
@@ -34,6 +35,26 @@ def printed_exhibits(root: Path) -> dict[str, dict[str, str]]:
     with open(root / "results" / "reported" / "exhibits.csv", newline="") as f:
         return {exhibit_id(row["paper"], row["exhibit"]): row for row in csv.DictReader(f)}
 
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper as readers know it: folder name, title, and a shorter title for table heads."""
+
+    name: str
+    title: str
+    short: str
+
+
+PAPERS = (
+    Paper("sparsity_winning_twice", "Sparsity Winning Twice", "Sparsity Winning Twice"),
+    Paper("achieving_robustness_via_sparsity", "Achieving Adversarial Robustness via Sparsity", "Robustness via Sparsity"),
+    Paper("double_win_lottery_tickets", "Data-Efficient Double-Win Lottery Tickets", "Double-Win Tickets"),
+    Paper(
+        "adversarial_winning_tickets",
+        "Finding Dynamics Preserving Adversarial Winning Tickets",
+        "Adversarial Winning Tickets",
+    ),
+)
 
 _A, _B, _D = "sparsity_winning_twice", "achieving_robustness_via_sparsity", "adversarial_winning_tickets"
 JUDGED = "REPLIB_VERDICTS"

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from replib.claims.records import verdict_words
+from replib.claims.threats import concerned
 from replib.experiments.profiles import profile as get
 from replib.experiments.registry import EXHIBITS
+from replib.root import PAPERS
 from replib.store.evidence import Published
 from replib.store.files import write_bytes, write_json
 from replib.store.folder import Missing
 
 BLOCK = re.compile(r"(<!-- results:begin -->\n).*?(<!-- results:end -->)", re.DOTALL)
-PAPERS = {
-    "sparsity_winning_twice": "Sparsity Winning Twice",
-    "achieving_robustness_via_sparsity": "Achieving Adversarial Robustness via Sparsity",
-    "double_win_lottery_tickets": "Data-Efficient Double-Win Lottery Tickets",
-    "adversarial_winning_tickets": "Finding Dynamics Preserving Adversarial Winning Tickets",
-}
-STAND_IN = {"supported": "consistent with", "contradicted": "contrary to"}
 
 
 def published_frames(profile: str, root: Path) -> dict[str, pd.DataFrame]:
@@ -50,7 +46,7 @@ def write(profile: str, records: Sequence[dict[str, Any]], root: Path) -> None:
     if profile == "laptop" and "sparsity_winning_twice/table_1" in frames:
         picture(frames["sparsity_winning_twice/table_1"], folder / "table_1.svg")
         readme = root / "README.md"
-        write_bytes(readme, fill(readme.read_text(), block(records)).encode())
+        write_bytes(readme, fill(readme.read_text(), block(records, _threats(root))).encode())
 
 
 def picture(frame: pd.DataFrame, path: Path) -> None:
@@ -69,27 +65,42 @@ def picture(frame: pd.DataFrame, path: Path) -> None:
     write_bytes(path, out.getvalue())
 
 
-def words(record: dict[str, Any]) -> str:
-    """A verdict in words; evidence on stand-ins is never called support."""
-    return STAND_IN.get(record["outcome"], record["outcome"]) if record["scope"] == "stand-in" else record["outcome"]
-
-
-def block(records: Sequence[dict[str, Any]]) -> str:
-    """The README's tables: verdicts counted by paper, then the claims that the runs decide; the scoreboard has them all."""
-    kinds = list(dict.fromkeys(words(r) for r in records))
-    lines = [f"| paper | claims | borne out by its own tables | {' | '.join(kinds)} |", "|---" * (3 + len(kinds)) + "|"]
-    for paper, title in PAPERS.items():
-        mine = [r for r in records if r["paper"] == paper]
-        told = [r["printed"] for r in mine if r["printed"] is not None]
-        counts = [str(sum(words(r) == k for r in mine)) for k in kinds]
-        lines.append(f"| {title} | {len(mine)} | {sum(told)} of {len(told)} | {' | '.join(counts)} |")
+def block(records: Sequence[dict[str, Any]], threats: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    """The README's tables: verdicts counted by paper, then the claims that the runs decide, each with the threats to its verdict; the
+    scoreboard has them all."""
+    said = [verdict_words(r["scope"], r["outcome"]) for r in records]
+    kinds = list(dict.fromkeys(said))
+    lines = [f"| paper | claims | true of its own numbers | {' | '.join(kinds)} |", "|---" * (3 + len(kinds)) + "|"]
+    for paper in PAPERS:
+        mine = [(r, word) for r, word in zip(records, said, strict=True) if r["paper"] == paper.name]
+        told = [r["printed"] for r, _ in mine if r["printed"] is not None]
+        counts = [str(sum(word == k for _, word in mine)) for k in kinds]
+        lines.append(f"| {paper.title} | {len(mine)} | {sum(told)} of {len(told)} | {' | '.join(counts)} |")
+    leaning = [f"`{r['claim_id']}`" for r in records if r["outcome"] == "inconclusive" and r["interval"] and r["interval"][1] < 0]
+    if leaning:
+        claims = f"{len(leaning)} such claim{'s' * (len(leaning) > 1)}"
+        lines += [
+            "",
+            f"*Inconclusive* is said after correction for the number of conditions and claims. Of {claims} the 95 % interval of the worst "
+            f"condition, which nothing corrects, lies on the contrary side: {', '.join(leaning)}.",
+        ]
     open_ = ("no results yet", "not testable here", "inconclusive", "interim")
-    decided = [r for r in records if r["outcome"] not in open_]
+    decided = [(r, word) for r, word in zip(records, said, strict=True) if r["outcome"] not in open_]
     if not decided:
         return "\n".join([*lines, "", "No claim is decided yet; the scoreboard of the book says of each how far its evidence is."])
-    lines += ["", "| decided claim | scope | outcome | n | what the runs say |", "|---|---|---|---|---|"]
-    lines += [f"| {r['claim_id']} | {r['scope']} | {words(r)} | {r['n'] or ''} | {r['sentence'].replace('|', '/')} |" for r in decided]
-    return "\n".join(lines)
+    lines += ["", "| decided claim | outcome | what the runs say | read with |", "|---|---|---|---|"]
+    return "\n".join(lines + [_decided(r, word, threats.get(r["claim_id"], ())) for r, word in decided])
+
+
+def _decided(record: dict[str, Any], word: str, threats: Sequence[tuple[str, str]]) -> str:
+    where = "" if record["scope"] == "stand-in" else f" ({record['scope']})"
+    sentence = re.sub(r"^(Contrary to|Consistent with) the claim \(stand-in\): ", "", record["sentence"])
+    told = "; ".join(dict.fromkeys(f"[{title}](book/threats.md)" for title, _ in threats))
+    return (
+        "| "
+        + " | ".join(s.replace("|", "/") for s in (f"{record['statement']} `{record['claim_id']}`", word + where, sentence, told))
+        + " |"
+    )
 
 
 def fill(text: str, content: str) -> str:
@@ -99,4 +110,8 @@ def fill(text: str, content: str) -> str:
 
 def current(root: Path) -> str:
     """What the README should hold, from the published scoreboard."""
-    return block(json.loads((root / "results" / "laptop" / "scoreboard.json").read_text())["claims"])
+    return block(json.loads((root / "results" / "laptop" / "scoreboard.json").read_text())["claims"], _threats(root))
+
+
+def _threats(root: Path) -> dict[str, list[tuple[str, str]]]:
+    return concerned((root / "book" / "threats.md").read_text(encoding="utf-8"))

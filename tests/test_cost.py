@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,10 +13,11 @@ from replib.analysis.attention import Attention
 from replib.analysis.evaluation import Evaluate
 from replib.analysis.landscape import Flatness, Landscape
 from replib.attacks import PGD
-from replib.experiments.cost import SPEED, estimate, forward_flops, human, operations
+from replib.data import Data
+from replib.experiments.cost import LAUNCHED, SPEED, estimate, forward_flops, human, operations
 from replib.experiments.profiles import LAPTOP, PAPER
-from replib.methods import SNIP, Random, SynFlow, Ticket
-from replib.models import Net
+from replib.methods import AWT, SNIP, MaskSearch, Random, SynFlow, Ticket
+from replib.models import Net, weight_shapes
 from replib.spec import Pinned, task
 from replib.training import CrossEntropy, Slimming
 
@@ -88,8 +90,26 @@ def test_the_papers_scale_is_far_beyond_a_laptop():
 # ---- estimates ----------------------------------------------------------------------------------------------------------------------
 def test_arithmetic_over_speed_and_never_nothing():
     assert estimate(task(RUN, 0)) == pytest.approx(max(0.05, price(RUN) / SPEED["cpu"]))
-    assert estimate(task(RUN, 0), device="cuda:1") == pytest.approx(max(0.05, price(RUN) / SPEED["cuda"]))
     assert estimate(task(Ticket(RECIPE.data, RECIPE.net, 0.1, Random()), 0)) == 0.05
+
+
+def test_on_a_gpu_a_small_network_waits_for_its_layers_and_a_large_one_for_arithmetic():
+    """The perceptron of D's Table 1: 17,180 steps of a search with two attacks of 20 steps are minutes, whatever their arithmetic."""
+    search = task(MaskSearch(Data("mnist"), Net("mlp"), 0.1, AWT(PGD(0.3, 20))), 0)
+    a_step = 2 * 2 * 20 + 6 + 12  # two attacks; the targets; the kernel in one block
+    assert search.job.steps_an_epoch() * 20 == 17_180
+    assert estimate(search, device="cuda") == pytest.approx(17_180 * a_step * 3 * LAUNCHED)
+    assert estimate(search, device="cuda") > 10 * operations(search) / SPEED["cuda"]
+    run = replace(RUN, batch=16, epochs=3)
+    steps = 3 * math.ceil(RUN.data.role.n_train / 16)
+    floor = (
+        (steps * (3 + 2 * RUN.loss.attack.steps) + 3 * (2 + 2 * RUN.validate.steps))
+        * len(weight_shapes(run.net, 10, run.data.shape))
+        * LAUNCHED
+    )
+    assert estimate(task(run, 0), device="cuda:1") == pytest.approx(floor)
+    dense = task(PAPER.recipe("CIFAR-10", "ResNet-18").pgd_at(), 0)
+    assert estimate(dense, device="cuda") == pytest.approx(operations(dense) / SPEED["cuda"])
 
 
 def test_a_published_time_of_any_seed_wins(project):

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from replib.claims import verdicts
 from replib.experiments.profiles import LAPTOP
 from replib.root import exhibit_id
-from replib.site import pages
+from replib.site import markup, pages, scoreboard
 from replib.site.make import role_rows
 from replib.spec import ReplibError
 
@@ -53,32 +53,32 @@ def seen(markdown: str) -> str:
     ],
 )
 def test_escaped_text_shows_exactly_its_characters(text):
-    assert seen(pages.escape(text)) == text
+    assert seen(markup.escape(text)) == text
 
 
 def test_a_card_links_to_the_threats_to_its_verdict():
-    page = pages.scoreboard([claim(threats=[("No drop here", "threat-no-drop")]), claim(claim_id="swt_c")], "laptop", [])
+    page = scoreboard.scoreboard([claim(threats=[("No drop here", "threat-no-drop")]), claim(claim_id="swt_c")], "laptop", [])
     assert page.count("**Read with:** [No drop here](#threat-no-drop)") == 1
 
 
 def test_pipes_do_not_open_a_column():
-    shown = pages.table(["a", "b"], [[pages.escape("x | y"), pages.escape("z")]], "A caption")
+    shown = markup.table(["a", "b"], [[markup.escape("x | y"), markup.escape("z")]], "A caption")
     row = MarkdownIt("commonmark").enable("table").render(shown)
     assert re.findall(r"<td>(.*?)</td>", row) == ["x | y", "z"]
 
 
 def test_missing_values_become_a_dash():
-    assert pages.escape(None) == pages.escape("") == "–"
-    assert pages.escape(0) == "0"
+    assert markup.escape(None) == markup.escape("") == "–"
+    assert markup.escape(0) == "0"
 
 
 def test_line_breaks_cannot_end_a_table_row():
-    assert "\n" not in pages.escape("one\ntwo")
+    assert "\n" not in markup.escape("one\ntwo")
 
 
 def test_prose_keeps_code_and_turns_roles_into_code():
     said = "see :func:`~replib.spec.key` and ``a|b`` but not 2*3*4"
-    assert pages.prose(said) == r"see `replib.spec.key` and `a|b` but not 2\*3\*4"
+    assert markup.prose(said) == r"see `replib.spec.key` and `a|b` but not 2\*3\*4"
 
 
 @pytest.mark.parametrize(
@@ -87,21 +87,21 @@ def test_prose_keeps_code_and_turns_roles_into_code():
 )
 def test_exhibit_names_go_back_and_forth(paper, exhibit, expected):
     assert exhibit_id(paper, exhibit) == expected
-    assert pages.exhibit_name(expected) == exhibit
+    assert markup.exhibit_name(expected) == exhibit
 
 
 def test_all_eighty_claims_have_an_anchor_of_their_own(claims):
-    page = pages.scoreboard(claims, "laptop", [])
+    page = scoreboard.scoreboard(claims, "laptop", [])
     anchors = re.findall(r"^\((claim-\w+)\)=$", page, flags=re.MULTILINE)
     assert len(anchors) == 80
     assert len(set(anchors)) == 80
     # In html, underscores become hyphens: the anchors must not meet there either.
-    assert len({pages.slug(a) for a in anchors}) == 80
+    assert len({markup.slug(a) for a in anchors}) == 80
 
 
 def test_every_claim_is_one_link_from_its_exhibits(claims):
     for record in claims:
-        links = pages.claim_links(record, [])
+        links = scoreboard.claim_links(record, [])
         for exhibit in record["exhibits"]:
             assert f"(#exhibit-{exhibit.replace('/', '-')})" in links
 
@@ -119,23 +119,23 @@ def test_exhibit_without_page_keeps_its_label_on_the_paper_page():
 
 def test_nothing_on_a_stand_in_is_called_supported_or_contradicted():
     for outcome, words in (("supported", "consistent with"), ("contradicted", "contrary to")):
-        shown = pages.badge("stand-in", outcome)
+        shown = scoreboard.badge("stand-in", outcome)
         assert words in shown
         assert outcome not in re.sub(r'class="[^"]*"', "", shown)
-        assert outcome in re.sub(r'class="[^"]*"', "", pages.badge("paper scale", outcome))
+        assert outcome in re.sub(r'class="[^"]*"', "", scoreboard.badge("paper scale", outcome))
 
 
 def test_every_badge_has_a_sign_beside_its_colour():
-    signs = {sign for _, sign, _ in pages.OUTCOMES}
-    assert len(signs) == len(pages.OUTCOMES)
-    for outcome, sign, _ in pages.OUTCOMES:
-        assert f">{sign}</span>" in pages.badge("exact", outcome)
+    signs = {sign for _, sign, _ in scoreboard.OUTCOMES}
+    assert len(signs) == len(scoreboard.OUTCOMES)
+    for outcome, sign, _ in scoreboard.OUTCOMES:
+        assert f">{sign}</span>" in scoreboard.badge("exact", outcome)
 
 
 @pytest.mark.parametrize(("scope", "outcome"), [("stand-in", "proven"), ("moon", "supported")])
 def test_unknown_verdicts_are_refused(scope, outcome):
-    with pytest.raises(ReplibError, match="not known to the book; use one of"):
-        pages.badge(scope, outcome)
+    with pytest.raises(ReplibError, match="must be one of"):
+        scoreboard.badge(scope, outcome)
 
 
 def test_counts_at_a_glance_add_up():
@@ -144,7 +144,7 @@ def test_counts_at_a_glance_add_up():
         claim(claim_id="b", scope="paper scale"),
         claim(claim_id="c", outcome="inconclusive", paper="adversarial_winning_tickets"),
     ]
-    page = pages.at_a_glance(records)
+    page = scoreboard.at_a_glance(records)
     rows = {}
     for row in page.split("<tr")[2:]:
         words = re.search(r"(?:</span> |\"row\">)([a-z ]+)<", row).group(1)
@@ -161,7 +161,7 @@ def test_counts_at_a_glance_add_up():
 def test_filters_offer_what_the_claims_carry():
     """Each value of a filter is the class of some claim, or the filter would show nothing."""
     records = [claim(), claim(claim_id="x", scope="none", outcome="no results yet")]
-    page = pages.scoreboard(records, "laptop", [])
+    page = scoreboard.scoreboard(records, "laptop", [])
     classes = {c for line in re.findall(r"^:::\{div\} (.*)$", page, flags=re.MULTILINE) for c in line.split()}
     for name in ("scope", "verdict"):
         select = re.search(rf'<select name="{name}">(.*?)</select>', page).group(1)
@@ -172,15 +172,15 @@ def test_filters_offer_what_the_claims_carry():
 
 def test_numbers_of_a_claim_are_shown_once_known():
     record = claim(effect=-3.214, interval=[-5.0, -1.0], n=20, margin=2.0, chance=0.125, fragility=0.8)
-    facts = " · ".join(pages.claim_facts(record))
+    facts = " · ".join(scoreboard.claim_facts(record))
     assert "effect −3.21" in facts
     assert "n = 20" in facts
     assert "chance 0.125" in facts
-    assert pages.claim_facts(claim(n=0)) == []
+    assert scoreboard.claim_facts(claim(n=0)) == []
 
 
 def test_negative_zero_is_zero():
-    assert pages.number(-0.0) == "0"
+    assert markup.number(-0.0) == "0"
 
 
 def test_contents_follow_the_paper_and_list_each_page_once():
@@ -235,12 +235,12 @@ def test_a_claim_shows_what_another_profile_found(tmp_path):
         folder = tmp_path / "results" / profile
         folder.mkdir(parents=True)
         (folder / "scoreboard.json").write_text(json.dumps({"profile": profile, "claims": records}))
-    page = pages.scoreboard(beside_others(load_claims(tmp_path, "laptop"), tmp_path, "laptop"), "laptop", [])
+    page = scoreboard.scoreboard(beside_others(load_claims(tmp_path, "laptop"), tmp_path, "laptop"), "laptop", [])
     assert "**Found:** Not yet." in page
     code = "replib.claims.predicates.sparsity_winning_twice.swt_dense_overfits"
     assert f"**Checked:** It does so beyond doubt. ({{py:func}}`code <{code}>`)" in page
     assert "**In the profile `workstation`** (supported): On photographs." in page
-    only = pages.scoreboard(beside_others(load_claims(tmp_path, "workstation"), tmp_path, "workstation"), "workstation", [])
+    only = scoreboard.scoreboard(beside_others(load_claims(tmp_path, "workstation"), tmp_path, "workstation"), "workstation", [])
     assert "**In the profile `laptop`** (inconclusive): Not yet." in only
 
 

@@ -9,6 +9,7 @@ import pytest
 from docutils import nodes
 
 from replib.claims import load_claims
+from replib.claims.threats import concerned
 from replib.root import project_root
 from replib.site import source
 from replib.site.docstrings import as_rst
@@ -150,10 +151,10 @@ def test_every_docstring_of_the_package_parses():
 def test_a_threat_is_told_beside_the_claims_that_its_section_links_to():
     first = "(one)=\n## First\n\nSee [a](#claim-a_b) and [a](#claim-a_b).\n"
     page = f"# T\n\n{first}\n## No label\n\n[c](#claim-c)\n\n(two)=\n## Second\n[a](#claim-a_b)\n"
-    assert source.concerned(page) == {"a_b": [("First", "one"), ("Second", "two")]}
+    assert concerned(page) == {"a_b": [("First", "one"), ("Second", "two")]}
 
 
 def test_every_threat_to_a_claim_is_one_to_a_claim_that_there_is():
-    found = source.concerned((project_root() / "book/threats.md").read_text(encoding="utf-8"))
+    found = concerned((project_root() / "book/threats.md").read_text(encoding="utf-8"))
     assert found
     assert set(found) <= {c.claim_id for c in load_claims()}

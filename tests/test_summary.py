@@ -9,14 +9,18 @@ import pytest
 import tiny
 
 from replib import summary
+from replib.claims.records import verdict_words
 from replib.verdicts import records
 
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 README = f"# Title\n\nbefore \\1 | {END[:4]}\n{BEGIN}outdated\n\nlines\n{END}\n\nafter\n"
 
 
-def record(claim="c", paper="sparsity_winning_twice", scope="stand-in", outcome="supported", printed=True, n=5, sentence="So it is."):
-    return {"claim_id": claim, "paper": paper, "scope": scope, "outcome": outcome, "printed": printed, "n": n, "sentence": sentence}
+def record(
+    claim="c", paper="sparsity_winning_twice", scope="stand-in", outcome="supported", printed=True, n=5, sentence="So it is.", interval=None
+):
+    told = {"claim_id": claim, "paper": paper, "statement": f"Statement of {claim}.", "scope": scope, "outcome": outcome}
+    return told | {"printed": printed, "n": n, "sentence": sentence, "interval": interval}
 
 
 # ---- the README ---------------------------------------------------------------------------------------------------------------------
@@ -44,7 +48,7 @@ def test_a_text_without_markers_stays_as_it_is():
     ],
 )
 def test_a_stand_in_confirms_and_refutes_nothing(scope, outcome, said):
-    assert summary.words(record(scope=scope, outcome=outcome)) == said
+    assert verdict_words(scope, outcome) == said
 
 
 def test_claims_are_counted_by_paper_and_those_that_are_decided_are_listed():
@@ -54,19 +58,33 @@ def test_claims_are_counted_by_paper_and_those_that_are_decided_are_listed():
         record("c", printed=None, outcome="no results yet", n=0),
         record("d", "double_win_lottery_tickets", outcome="not testable here", n=0),
     ]
-    head, _, a, b, c, d, _, titles, _, *claims = summary.block(made).splitlines()
+    head, _, a, b, c, d, _, titles, _, *claims = summary.block(
+        made, {"a": [("No | drop", "threat-a"), ("No | drop", "threat-a"), ("Few seeds", "b")]}
+    ).splitlines()
     assert [w.strip() for w in head.split("|")[1:-1]] == [
-        "paper", "claims", "borne out by its own tables", "consistent with", "inconclusive", "no results yet", "not testable here",
+        "paper", "claims", "true of its own numbers", "consistent with", "inconclusive", "no results yet", "not testable here",
     ]  # fmt: skip
     counted = [[w.strip() for w in line.split("|")[2:-1]] for line in (a, b, c, d)]
     none = ["0", "0 of 0", "0", "0", "0", "0"]
     assert counted == [["3", "1 of 2", "1", "1", "1", "0"], none, ["1", "1 of 1", "0", "0", "0", "1"], none]
     assert titles.startswith("| decided claim |")
-    assert claims == ["| a | stand-in | consistent with | 5 | So / it is. |"]
+    threats = "[No / drop](book/threats.md); [Few seeds](book/threats.md)"
+    assert claims == [f"| Statement of a. `a` | consistent with | So / it is. | {threats} |"]
+
+
+def test_inconclusive_claims_whose_worst_condition_lies_on_the_contrary_side_are_named():
+    made = [
+        record("a", outcome="inconclusive", interval=[-3.0, -1.0]),
+        record("b", outcome="inconclusive", interval=[-3.0, 1.0]),
+        record("c", outcome="contradicted", interval=[-3.0, -1.0]),
+    ]
+    (line,) = [line for line in summary.block(made, {}).splitlines() if line.startswith("*Inconclusive*")]
+    assert "Of 1 such claim the" in line
+    assert line.endswith(": `a`.")
 
 
 def test_where_nothing_is_decided_the_readme_says_so():
-    last = summary.block([record("b", outcome="inconclusive"), record("c", outcome="no results yet", n=0)]).splitlines()[-1]
+    last = summary.block([record("b", outcome="inconclusive"), record("c", outcome="no results yet", n=0)], {}).splitlines()[-1]
     assert last.startswith("No claim is decided yet")
 
 

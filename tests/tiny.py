@@ -106,5 +106,6 @@ def enter(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     if not (root / "results" / "reported").exists():
         (root / "results").mkdir(parents=True, exist_ok=True)
         (root / "results" / "reported").symlink_to(REPORTED)
+        (root / "book").symlink_to(REPORTED.parents[1] / "book")
     monkeypatch.setenv("REPLIB_ROOT", str(root))
     monkeypatch.delenv("REPLIB_PROFILE", raising=False)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from replib.claims.predicates import Predicate, predicate
+from replib.spec import choose
 
 SCOPES = ("stand-in", "same data reduced", "paper scale", "exact")  # weakest first
 OUTCOMES = (
@@ -18,6 +19,14 @@ OUTCOMES = (
     "not testable here",
     "no results yet",
 )
+STAND_IN_WORDS = {"supported": "consistent with", "contradicted": "contrary to"}
+"""A verdict reached on stand-in data is a statement about the stand-in, and must not read like one about the paper."""
+
+
+def verdict_words(scope: str, outcome: str) -> str:
+    """The words shown for a verdict; on stand-in data a claim is never "supported", only "consistent with"."""
+    choose("scope", scope, (*SCOPES, "none"))
+    return STAND_IN_WORDS.get(outcome, outcome) if scope == "stand-in" else outcome
 
 
 @dataclass(frozen=True)

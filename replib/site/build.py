@@ -21,11 +21,12 @@ from typing import Any
 import yaml
 
 from replib.claims import verdicts
+from replib.claims.threats import concerned
 from replib.data.roles import ROLES
 from replib.experiments import profiles
 from replib.experiments.registry import EXHIBITS
-from replib.root import TOGETHER, our_exhibits, printed_exhibits
-from replib.site import pages, source
+from replib.root import PAPERS, TOGETHER, our_exhibits, printed_exhibits
+from replib.site import markup, pages, scoreboard, source
 from replib.spec import ReplibError, choose
 
 METHODS = ("training", "masks", "robust_bird", "flying_bird", "scores", "lottery", "kernels", "landscapes", "flops")
@@ -104,7 +105,7 @@ def assemble(
         )
     claims = beside_others(load_claims(root, profile) if claims is None else claims, root, profile)
     threats = (root / "book/threats.md").read_text(encoding="utf-8") if profile == "laptop" else ""  # whose runs the page speaks of
-    weakened = source.concerned(threats)
+    weakened = concerned(threats)
     claims = [claim | {"threats": weakened.get(claim["claim_id"], [])} for claim in claims]
     folder = root / "build/book" / profile
     shutil.rmtree(folder, ignore_errors=True)
@@ -134,7 +135,7 @@ def config(root: Path, profile: str) -> dict[str, Any]:
 def exhibit_rows(root: Path) -> list[dict[str, str]]:
     """The papers' tables and figures and the pages of our own, paper by paper, with their ``id``."""
     rows = [{**row, "id": id} for id, row in (printed_exhibits(root) | our_exhibits()).items()]
-    order = [*(p.name for p in pages.PAPERS), TOGETHER]
+    order = [*(p.name for p in PAPERS), TOGETHER]
     return sorted(rows, key=lambda row: order.index(row["paper"]))
 
 
@@ -224,7 +225,7 @@ def for_site(notebook: dict[str, Any], exhibit: str) -> dict[str, Any]:
     """`notebook` as the site needs it: the exhibit's label before its title, and plotly figures as html that loads
     nothing from a network.
     """
-    label = f"({pages.exhibit_label(exhibit)})="
+    label = f"({markup.exhibit_label(exhibit)})="
     cells = notebook["cells"]
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
     if not any(label in text for text in texts):
@@ -242,7 +243,7 @@ def for_site(notebook: dict[str, Any], exhibit: str) -> dict[str, Any]:
             plot = data.pop("application/vnd.plotly.v1+json", None)
             if plot is not None:
                 data.clear()
-                data["text/html"] = _plotly_html(plot, f"{pages.slug(exhibit)}-{figure}", with_library=figure == 0)
+                data["text/html"] = _plotly_html(plot, f"{markup.slug(exhibit)}-{figure}", with_library=figure == 0)
                 figure += 1
     return notebook
 
@@ -274,16 +275,16 @@ def _copy_results(root: Path, profile: str, target: Path) -> None:
 def _generate(folder: Path, root: Path, profile: str, known: Rows, claims: Rows, built: Sequence[str], status: Rows, roles: Rows) -> None:
     """Write the generated pages, and the fragments that hand-written pages include."""
     fragments = folder / "generated"
-    _write(fragments / "at_a_glance.md", pages.at_a_glance(claims))
+    _write(fragments / "at_a_glance.md", scoreboard.at_a_glance(claims))
     _write(fragments / "state.md", pages.state(known, built))
     measures = {"benchmarks": pages.benchmarks, "benchmarks_kernels": pages.kernels, "calibration": pages.calibration}
     for name, page in measures.items():
         measured = root / f"results/{name}.csv"
         _write(fragments / f"{name}.md", page(read_csv(measured) if measured.exists() else ()))
-    for paper in pages.PAPERS:
+    for paper in PAPERS:
         mine = [c for c in claims if c["paper"] == paper.name]
         rows = [row for row in known if row["paper"] == paper.name]
-        _write(fragments / f"claims_{paper.name}.md", pages.claims_list(mine))
+        _write(fragments / f"claims_{paper.name}.md", scoreboard.claims_list(mine))
         _write(fragments / f"exhibits_{paper.name}.md", pages.exhibit_list(rows, mine, built))
     ours = [row for row in known if row["paper"] == TOGETHER]
     _write(fragments / f"exhibits_{TOGETHER}.md", pages.exhibit_list(ours, [], built))
@@ -294,7 +295,7 @@ def _generate(folder: Path, root: Path, profile: str, known: Rows, claims: Rows,
     _write(fragments / "data_and_nets.md", pages.data_and_nets(stand_in_rows(profile), roles))
     _write(fragments / "errata.md", pages.errata(read_csv(errata) if errata.exists() else ()))
     _draw_samples(fragments / "samples.png")
-    _write(folder / "scoreboard.md", pages.scoreboard(claims, profile, built))
+    _write(folder / "scoreboard.md", scoreboard.scoreboard(claims, profile, built))
     if any("plotly.min.js" in p.read_text(encoding="utf-8") for p in (folder / "notebooks").rglob("*.ipynb")):
         import plotly.offline
 

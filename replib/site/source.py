@@ -11,7 +11,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-from replib.site.pages import prose
+from replib.site.markup import prose
 
 MARK = "Departs:"
 
@@ -39,15 +39,6 @@ def departures(package: Path) -> list[dict[str, object]]:
         tree = ast.parse(text)
         marked = [*_in_comments(text), *_in_docstrings(tree)]
         found += [{"module": name, "line": n, "inside": _enclosing(tree, n), "text": said} for n, said in sorted(marked)]
-    return found
-
-
-def concerned(page: str) -> dict[str, list[tuple[str, str]]]:
-    """Title and label of the sections of `page` (Markdown) that link to a claim, by the claim's id. A section has its label above it."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for label, title, text in re.findall(r"^\(([\w-]+)\)=\n## (.+)\n((?:(?!^\([\w-]+\)=$|^## ).*\n?)*)", page, re.MULTILINE):
-        for claim in dict.fromkeys(re.findall(r"\(#claim-(\w+)\)", text)):
-            found.setdefault(claim, []).append((title, label))
     return found
 
 
