@@ -117,13 +117,16 @@ def _changes(given: list[str] | None) -> dict[str, int | float | bool | str]:
     return found
 
 
-def _tasks(exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None = None) -> list[Task]:
+def planned(exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None = None) -> list[Task]:
+    """The jobs that the words of a command line mean, parents before children."""
     from replib.experiments.runner import closure
 
-    return closure(t for tasks in _tasks_of(exhibits, profile, seeds, changes).values() for t in tasks)
+    return closure(t for tasks in tasks_by_exhibit(exhibits, profile, seeds, changes).values() for t in tasks)
 
 
-def _tasks_of(exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None = None) -> dict[str, list[Task]]:
+def tasks_by_exhibit(
+    exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None = None
+) -> dict[str, list[Task]]:
     """By exhibit, each with everything that it needs."""
     from replib.experiments.profiles import changed
     from replib.experiments.profiles import profile as get
@@ -153,7 +156,7 @@ def _named(key: str, exhibits: list[str] | None, profile: str, seeds: str | None
 
     wanted = _parse_seeds(seeds)
     for name in dict.fromkeys((profile, *PROFILES)):
-        found = [t for t in _tasks(exhibits, name, None, changes) if t.name == key or t.name.endswith(f"-{key}")]
+        found = [t for t in planned(exhibits, name, None, changes) if t.name == key or t.name.endswith(f"-{key}")]
         if found and (chosen := [t for t in found if wanted is None or t.seed in wanted]):
             return chosen
         if found:
@@ -209,7 +212,7 @@ def plan(
 
     found = evidence(get(profile), _root())
     kind, place = ("cpu", "core") if device == "cpu" else ("cuda", GPU)
-    by_exhibit = _tasks_of(exhibits, profile, seeds, changes)
+    by_exhibit = tasks_by_exhibit(exhibits, profile, seeds, changes)
     tasks = closure(t for needed in by_exhibit.values() for t in needed)
     rows = [
         {
@@ -304,7 +307,7 @@ def run(
             f"-j {jobs} is more than four workers for each processor here, and every worker takes half a gigabyte of memory and more. Give "
             f"-j {most} at most, or leave it out for one a processor."
         )
-    tasks = _tasks(exhibits, profile, seeds, changes) if key is None else _named(key, exhibits, profile, seeds, changes)
+    tasks = planned(exhibits, profile, seeds, changes) if key is None else _named(key, exhibits, profile, seeds, changes)
     found = evidence(get(profile), _root())
     costs = {t: estimate(t, found.published, device) for t in closure(tasks)}
     with joined(device) as (world, own):
@@ -368,16 +371,21 @@ def book(profile: ProfileName = "laptop") -> None:
 
 @app.command(epilog="Example: replib claims --json")
 def claims(profile: ProfileName = "laptop", as_json: Json = False) -> None:
-    """The verdict on each of the papers' 80 claims."""
+    """The verdict on each of the papers' 80 claims, from the published evidence and what was made here."""
+    from replib.claims.records import verdict_words
     from replib.verdicts import records
 
     found = records(profile, _root())
+    scoreboard = _root() / "results" / profile / "scoreboard.json"
+    published = json.loads(scoreboard.read_text())["claims"] if scoreboard.exists() else []
+    if ours := sum(a["sentence"] != b["sentence"] for a, b in zip(found, published, strict=False)):
+        typer.echo(f"{ours} of the {len(found)} sentences rest on runs in this store and are not the published ones.", err=True)
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
     for r in found:
         printed = {True: "true", False: "false", None: "-"}[r["printed"]]
-        typer.echo(f"{r['claim_id']:<38} printed: {printed:<6} {r['scope']:<18} {r['outcome']:<18} {r['sentence']}")
+        typer.echo(f"{r['claim_id']:<38} printed: {printed:<6} {verdict_words(r['scope'], r['outcome']):<18} {r['sentence']}")
 
 
 @app.command(epilog="Example: replib verify sparsity_winning_twice/table_1 --seeds 0")

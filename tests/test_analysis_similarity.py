@@ -8,7 +8,7 @@ import torch
 
 from replib.analysis import similarity
 from replib.analysis.similarity import packed_similarity
-from replib.sparsity.masks import chance_similarity, hamming_similarity, pack
+from replib.sparsity.masks import chance_similarity, pack
 from replib.spec import ReplibError
 
 SHAPES = {"a": (7, 3), "b": (5, 11)}  # neither 21 nor 55 is a multiple of eight: layers end in padding bits
@@ -28,7 +28,6 @@ def test_packed_similarity_is_the_share_of_equal_weights(monkeypatch):
     a, b = masks(0.3, 4, 0), masks(0.6, 3, 1)
     by_hand = [[sum(int((p[n] == q[n]).sum()) for n in SHAPES) / TOTAL for q in b] for p in a]
     np.testing.assert_allclose(packed_similarity(packed(a), packed(b), TOTAL), by_hand, atol=1e-12)
-    np.testing.assert_allclose(by_hand, hamming_similarity(a, b), atol=1e-12)
     monkeypatch.setattr(similarity, "CHUNK", 3)  # the sum over chunks is the sum
     np.testing.assert_allclose(packed_similarity(packed(a), packed(b), TOTAL), by_hand, atol=1e-12)
 

@@ -142,15 +142,6 @@ def test_similarity_identities():
         M.hamming(a, {"a": a["a"]})
 
 
-def test_similarity_matrix_is_the_pairwise_one():
-    series = [M.global_random(SHAPES, d, generator(i)) for i, d in enumerate((0.1, 0.4, 0.9))]
-    matrix = M.hamming_similarity(series, series[:2])
-    assert matrix.shape == (3, 2)
-    for i, a in enumerate(series):
-        for j, b in enumerate(series[:2]):
-            assert matrix[i, j] == pytest.approx(1 - M.relative_hamming(a, b), abs=1e-12)
-
-
 @pytest.mark.parametrize(
     ("density", "hamming", "iou"), [(0.2, 0.68, 1 / 9), (0.1, 0.82, 1 / 19), (0.5, 0.5, 1 / 3), (0.2621, None, 0.1508)]
 )

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from replib.cli import _tasks
+from replib.cli import planned
 from replib.experiments.profiles import profile
 from replib.experiments.registry import evidence
 from replib.experiments.runner import run
@@ -21,7 +21,7 @@ def main(plan: Path, batch: str) -> int:
     """Make everything in the batch called `batch` done. Returns the exit status."""
     settings = json.loads(plan.read_text())
     exhibits = [e for e in settings["exhibits"].split(",") if e]
-    known = {(t.name, t.seed): t for t in _tasks(exhibits, settings["profile"], settings["seeds"] or None)}
+    known = {(t.name, t.seed): t for t in planned(exhibits, settings["profile"], settings["seeds"] or None)}
     wanted = [tuple(t) for t in settings["batches"][batch]["tasks"]]
     if any(t not in known for t in wanted):
         raise ReplibError("The plan changed since the workflow was started. Start snakemake again.")

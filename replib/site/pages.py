@@ -214,7 +214,7 @@ def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], m
     for paper in PAPERS:
         chapter: dict[str, Any] = {"file": f"papers/{paper.name}", "title": "The paper and its claims"}
         parts.append({"caption": paper.title, "chapters": [chapter | _sections(paper.name, built)]})
-    results: list[dict[str, Any]] = [{"file": name} for name in ("scoreboard", TOGETHER, "threats", "benchmarks", "status")]
+    results: list[dict[str, Any]] = [{"file": name} for name in ("scoreboard", TOGETHER, "threats", "changes", "benchmarks", "status")]
     results[1] |= _sections(TOGETHER, built)
     parts.append({"caption": "Results", "chapters": results})
     parts.append({"caption": "Methods", "chapters": [{"file": f"methods/{m}"} for m in methods]})
@@ -222,6 +222,6 @@ def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], m
     parts.append({"caption": "What is not as in the papers", "chapters": [{"file": s} for s in said]})
     parts.append({"caption": "How to", "chapters": [{"file": f"howto/{h}"} for h in howto]})
     sections = [{"file": f"api/{a}"} for a in api]
-    reference = [{"file": "glossary"}, {"file": "bibliography"}, {"file": "api/index", "sections": sections}]
+    reference = [{"file": "glossary"}, {"file": "bibliography"}, {"file": "about"}, {"file": "api/index", "sections": sections}]
     parts.append({"caption": "Reference", "chapters": reference})
     return {"format": "jb-book", "root": "intro", "parts": parts}

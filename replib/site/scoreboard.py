@@ -117,7 +117,7 @@ def scoreboard(claims: Sequence[Record], profile: str, built: Collection[str]) -
         "",
         f"Every claim that the four papers make about these exhibits, {len(claims)} in all, with what the evidence of "
         f"profile `{profile}` says about it. What is checked, the margin and the number of seeds of each were written down before "
-        "its seeds were run; what was mended since is told among the [threats](threats.md).",
+        "its seeds were run; what was mended since is [told](changes.md).",
         "",
         f'<form class="filters" id="filters" hidden aria-label="Filter the claims">{"".join(controls)}'
         f'<button type="reset">show all</button><output id="shown" aria-live="polite"></output></form>',

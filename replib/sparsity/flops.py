@@ -90,15 +90,14 @@ def inference_flops(sizes: Mapping[str, LayerSize], nnz: Counts | None = None, a
     return float(total)
 
 
-def passes_per_image(attack_steps: int, accounting: str = "exact", attack_cost: int | None = None) -> int:
-    """Forward passes that one image of one update is worth: 3 for the update and `attack_cost` for each attack step.
+def passes_per_image(attack_steps: int, accounting: str = "exact") -> int:
+    """Forward passes that one image of one update is worth: 3 for the update and for each attack step 2 (exact) or 3 (paper).
 
-    `attack_cost` defaults to 2 (exact) and 3 (paper): 33 for PGD-10, 6 for Fast AT and 3 for standard training in the
-    paper.
+    In the paper 33 for PGD-10, 6 for Fast AT and 3 for standard training.
     """
     choose("accounting", accounting, ACCOUNTINGS)
     within("attack_steps", attack_steps, 0)
-    return 3 + attack_steps * ((2 if accounting == "exact" else 3) if attack_cost is None else attack_cost)
+    return 3 + attack_steps * (2 if accounting == "exact" else 3)
 
 
 def mean_inference_flops(sizes: Mapping[str, LayerSize], history: History, accounting: str = "exact") -> float:
@@ -122,7 +121,6 @@ def training_flops(
     epochs: float,
     attack_steps: int = 10,
     accounting: str = "exact",
-    attack_cost: int | None = None,
     dense_gradient_images: int = 0,
 ) -> float:
     """Operations of a training: `epochs` passes over `images` images, without evaluation and scoring of weights.
@@ -136,52 +134,7 @@ def training_flops(
     within("epochs", epochs, 0)
     history = [(0.0, nnz)] if nnz is None or isinstance(nnz, Mapping) else nnz
     forward = mean_inference_flops(sizes, history, accounting)
-    total = passes_per_image(attack_steps, accounting, attack_cost) * images * epochs * forward
+    total = passes_per_image(attack_steps, accounting) * images * epochs * forward
     if accounting == "exact":
         total += dense_gradient_images * (inference_flops(sizes) - forward)
     return total
-
-
-def robust_bird_flops(
-    sizes: Mapping[str, LayerSize],
-    nnz: Counts,
-    *,
-    images: int,
-    epochs: float,
-    search_epochs: float,
-    attack_steps: int = 10,
-    search_attack_steps: int = 0,
-    accounting: str = "exact",
-    attack_cost: int | None = None,
-) -> float:
-    """Operations of Robust Bird: a dense search (standard training by default), then sparse adversarial training.
-
-    The paper charges 50 search epochs, whenever the ticket was found.
-    """
-    common = {"images": images, "accounting": accounting, "attack_cost": attack_cost}
-    search = training_flops(sizes, epochs=search_epochs, attack_steps=search_attack_steps, **common)
-    return search + training_flops(sizes, nnz, epochs=epochs, attack_steps=attack_steps, **common)
-
-
-def omp_flops(
-    sizes: Mapping[str, LayerSize],
-    nnz: Counts,
-    *,
-    images: int,
-    epochs: float,
-    attack_steps: int = 10,
-    accounting: str = "exact",
-    attack_cost: int | None = None,
-) -> float:
-    """Operations of one-shot magnitude pruning: a dense and a sparse adversarial training, each of `epochs`."""
-    return robust_bird_flops(
-        sizes,
-        nnz,
-        images=images,
-        epochs=epochs,
-        search_epochs=epochs,
-        attack_steps=attack_steps,
-        search_attack_steps=attack_steps,
-        accounting=accounting,
-        attack_cost=attack_cost,
-    )

@@ -154,15 +154,6 @@ def relative_hamming(a: Masks, b: Masks) -> float:
     return hamming(a, b) / size(a)
 
 
-def hamming_similarity(a: Sequence[Masks], b: Sequence[Masks]) -> np.ndarray:
-    """1 - relative Hamming distance of each pair of `a` and `b`, shape (len(a), len(b)), from one matrix product."""
-    for masks in (*a, *b):
-        _same_layers(a[0], masks)
-    rows, columns = (torch.stack([_pooled(m) for m in side]).double() for side in (a, b))
-    both = rows @ columns.T
-    return (1 - (rows.sum(1)[:, None] + columns.sum(1)[None] - 2 * both) / rows.shape[1]).numpy()
-
-
 def iou(a: Masks, b: Masks) -> float:
     """Intersection over union of the kept weights, 1 if both are empty: Double-Win's "relative similarity"."""
     _same_layers(a, b)

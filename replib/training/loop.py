@@ -252,7 +252,7 @@ def _collapsed(state: State, job: Train, split: Split, row: dict[str, Any]) -> b
     attack = PGD(eps=job.loss.attack.eps, steps=5, step=0.5)
     row["fixed_batch_ra"], _ = _measured(state, Images(split.train.x[:n], split.train.y[:n]), attack, 0)
     fell = bool(state.history) and row["fixed_batch_ra"] < state.history[-1]["fixed_batch_ra"] - 20 - 1e-6  # of rounding
-    if not fell:
+    if job.loss.guard and not fell:
         state.loss["before"] = {k: v.detach().clone() for k, v in state.net.state_dict().items()}
     return fell
 
