@@ -4,7 +4,7 @@ A spec is the only input of a job. Its *key* is a hash of the fields that differ
 old results valid; the price is a rule: **never change a default of a released spec**. A fix that changes numbers raises the class's
 ``version``, which is always hashed. Device, number of workers and paths are not part of a spec; precision is.
 
-Nothing here imports torch, so that ``replib list`` and ``replib plan`` answer at once.
+Nothing here imports torch, so that ``replib list`` answers at once.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ PAGES = [p for p in (REPO / "README.md", REPO / "CONTRIBUTING.md") if p.exists()
 
 def blocks(page: Path, *languages: str) -> list[str]:
     """Fenced code blocks of a page in `languages`, in order, with lines that go on joined."""
-    return [text.replace("\\\n", "") for word, text in re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.M | re.S) if word in languages]
+    return [
+        text.replace("\\\n", "") for word, text in re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.M | re.S) if word in languages
+    ]
 
 
 def test_the_worked_example_adds_a_row_to_table_1(tmp_path):

@@ -49,7 +49,7 @@ class Distortion(Job):
     def passes(self) -> int:
         """Forward passes that the search is worth, at about fifteen radii an image."""
         data = unpinned(self.run).data
-        return 15 * (2 * self.steps + 1) * min(self.images or 10**9, data.n_test or data.role.n_test)
+        return 15 * (2 * self.steps + 1) * min(self.images or 10**9, data.images("test"))
 
     def label(self) -> str:
         return f"distortion bound of {unpinned(self.run).label()}"

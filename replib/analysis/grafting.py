@@ -93,7 +93,7 @@ class Grafting(Job):
         """Forward passes of one image: every graft, clean and attacked."""
         run = unpinned(self.dense)
         layers = len(weight_shapes(run.net, run.data.role.classes, run.data.shape))
-        images = min(self.images or 10**9, run.data.n_test or run.data.role.n_test)
+        images = min(self.images or 10**9, run.data.images("test"))
         return 2 * layers * len(self.epochs) * images * (2 + 2 * self.attack.steps * self.attack.restarts)
 
 

@@ -41,6 +41,10 @@ class Data(Spec):
         """The entry of the table of data sets."""
         return ROLES[self.name]
 
+    def images(self, part: str) -> int:
+        """How many images "train", "val" or "test" have."""
+        return getattr(self, f"n_{part}") or getattr(self.role, f"n_{part}")
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the loaded pictures."""

@@ -119,8 +119,7 @@ Count = Callable[[int, int], float]
 
 def _training(job: Train, count: Count) -> float:
     """Forward passes that a training is worth, of images or of batches."""
-    role = job.data.role
-    train, val = count(job.data.n_train or role.n_train, job.batch), count(job.data.n_val or role.n_val, BATCH["cuda"])
+    train, val = count(job.data.images("train"), job.batch), count(job.data.images("val"), BATCH["cuda"])
     taught = 2 * isinstance(job.loss, Distill)  # both teachers look at every image
     per_epoch = replays(job.loss) * train * (3 + taught + attack_passes(attack_of(job.loss))) + val * (2 + attack_passes(job.validate))
     return per_epoch * job.epochs
@@ -128,9 +127,8 @@ def _training(job: Train, count: Count) -> float:
 
 def _shown(job: Evaluate, count: Count) -> float:
     """Images that an evaluation shows, or batches of them."""
-    data, role = unpinned(job.run).data, unpinned(job.run).data.role
-    sizes = {"train": data.n_train or role.n_train, "val": data.n_val or role.n_val, "test": data.n_test or role.n_test}
-    return sum(count(min(sizes[place.partition("/")[2]], job.images or 10**9), BATCH["cuda"]) for place in job.places)
+    of = unpinned(job.run).data.images
+    return sum(count(min(of(place.partition("/")[2]), job.images or 10**9), BATCH["cuda"]) for place in job.places)
 
 
 def estimate(t: Task, published: Published | None = None, device: str = "cpu") -> float:

@@ -150,7 +150,7 @@ def training_cost(reader: Reader, t: Task, accounting: str, density: float | Non
     if isinstance(run.method, BirdSearch):
         trigger = reader.results(t)["method"]["trigger"].get(f"{density:g}") if density else None
         epochs = run.epochs if accounting == "paper" else trigger or epochs
-    images = run.data.n_train or run.data.role.n_train
+    images = run.data.images("train")
     taught = 2 * images * epochs * inference_flops(layers(run), None, accounting) if isinstance(run.loss, Distill) else 0.0
     return taught + training_flops(
         layers(run), _history(reader, t), images=images,

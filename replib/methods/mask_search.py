@@ -160,7 +160,7 @@ class MaskSearch(Job):
 
     def steps_an_epoch(self) -> int:
         """Full batches of the training images; one smaller batch where there are fewer images."""
-        return max(1, (self.data.n_train or self.data.role.n_train) // self.batch)
+        return max(1, self.data.images("train") // self.batch)
 
     def label(self) -> str:
         return f"{self.goal.title} mask search at {sparsity_words(self.density)}"

@@ -1,8 +1,7 @@
 """Which network: the choice (:class:`Net`) and what follows from it by arithmetic, without torch.
 
 Full nets are those of the papers; a ``_small`` relative has the same building blocks with free width and depth, for
-images of 8x8 to 28x28 pixels. Everything about a net that planning needs (weight shapes, width scaling) is computed
-here, so that a plan needs no torch.
+images of 8x8 to 28x28 pixels. Shapes of weights and scaled widths are computed here, without making a network.
 """
 
 from __future__ import annotations

@@ -293,6 +293,7 @@ def _generate(folder: Path, root: Path, profile: str, known: Rows, claims: Rows,
     _write(fragments / "departures.md", pages.departures(source.departures(root / "replib")))
     _write(fragments / "status.md", pages.status(status))
     _write(fragments / "data_and_nets.md", pages.data_and_nets(stand_in_rows(profile), roles))
+    _write(fragments / "real_data.md", pages.elsewhere(_reduced(root)))
     _write(fragments / "errata.md", pages.errata(read_csv(errata) if errata.exists() else ()))
     _draw_samples(fragments / "samples.png")
     _write(folder / "scoreboard.md", scoreboard.scoreboard(claims, profile, built))
@@ -300,6 +301,13 @@ def _generate(folder: Path, root: Path, profile: str, known: Rows, claims: Rows,
         import plotly.offline
 
         _write(folder / "static/plotly.min.js", plotly.offline.get_plotlyjs())
+
+
+def _reduced(root: Path) -> list[tuple[str, int, Rows]]:
+    """What is published on the papers' own data sets, reduced: exhibit, declared seeds, tidy rows."""
+    p = profiles.profile("workstation")
+    files = {e.id: root / "results" / p.name / "exhibits" / f"{e.id.replace('/', '.')}.csv" for e in EXHIBITS.values()}
+    return [(id, EXHIBITS[id].declared(p), read_csv(path)) for id, path in files.items() if path.exists()]
 
 
 def _draw_samples(path: Path) -> None:

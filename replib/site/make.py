@@ -105,7 +105,7 @@ def _role(dataset: str, architecture: str, r: Recipe, where: str = "", *, attack
         "here": d.name.replace("_", " "),
         "size": "×".join(map(str, d.shape)),
         "classes": role.classes,
-        "train / val / test": f"{d.n_train or role.n_train} / {d.n_val or role.n_val} / {d.n_test or role.n_test}",
+        "train / val / test": " / ".join(str(d.images(part)) for part in ("train", "val", "test")),
         "ε": round(r.eps, 4) if attacked else "",
         "augmentation": d.augmentation.words(),
         "training attack": f"PGD-{r.train_steps}, step {r.train_step:.3g} ε" if attacked else "none",

@@ -6,6 +6,7 @@ An *exhibit* is a row of ``results/reported/exhibits.csv`` with its ``id``. Noth
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from statistics import mean, stdev
 from typing import Any
 
 from replib.root import PAPERS, TOGETHER
@@ -164,6 +165,37 @@ def calibration(rows: Sequence[Record]) -> str:
     return table(list(heads.values()), body, caption) if body else ""
 
 
+def elsewhere(results: Sequence[tuple[str, int, Sequence[Record]]]) -> str:
+    """What is published of another profile: for each exhibit its id, how many seeds were declared, and its tidy rows, as one table.
+
+    Shown are means over seeds ± standard deviations of accuracies and gaps, or of everything where there are none of these.
+    """
+    parts = []
+    for id, declared, rows in results:
+        every = list(dict.fromkeys(row["metric"] for row in rows))
+        chosen = [m for m in every if ("accuracy" in m or m.endswith("_gap")) and not m.endswith("_diff")] or every
+        values: dict[tuple[str, ...], dict[str, list[float]]] = {}
+        for row in rows:
+            if row["metric"] in chosen:
+                variant = "" if row["variant"].startswith("density=") or not row["variant"] else f" ({row['variant']})"
+                place = (row["dataset"], row["architecture"], row["sparsity_percent"], row["setting"] + variant)
+                values.setdefault(place, {}).setdefault(row["metric"], []).append(float(row["value"]))
+        head = ["data set", "network", "sparsity, %", "setting", *(escape(m.replace("_", " ")) for m in chosen)]
+        body = [[*map(escape, place), *(_spread(found.get(m, ())) for m in chosen)] for place, found in values.items()]
+        seeds = f"{len({row['seed'] for row in rows})} of {declared} declared seeds"
+        paper = next(p for p in PAPERS if p.name == id.partition("/")[0])
+        name = f"[{exhibit_name(id)}](#{exhibit_label(id)})"
+        parts.append(f"## {paper.short}, {exhibit_name(id)}\n\n" + table(head, body, f"{name}: {seeds}; mean ± standard deviation"))
+    return "\n".join(parts) or "There are no results of this kind.\n"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation (n - 1) with one decimal; the mean alone of one value, a dash of none."""
+    if len(values) < 2:
+        return f"{values[0]:.1f}" if values else "–"
+    return f"{mean(values):.1f} ± {stdev(values):.1f}".replace("-", "−")
+
+
 def data_and_nets(roles: Sequence[Record], recipes: Sequence[Record]) -> str:
     """The tables of data sets and of how each is trained. Columns are the keys of the first row, with spaces for
     underscores.
@@ -214,7 +246,9 @@ def contents(built: Collection[str], api: Sequence[str], howto: Sequence[str], m
     for paper in PAPERS:
         chapter: dict[str, Any] = {"file": f"papers/{paper.name}", "title": "The paper and its claims"}
         parts.append({"caption": paper.title, "chapters": [chapter | _sections(paper.name, built)]})
-    results: list[dict[str, Any]] = [{"file": name} for name in ("scoreboard", TOGETHER, "threats", "changes", "benchmarks", "status")]
+    results: list[dict[str, Any]] = [
+        {"file": name} for name in ("scoreboard", TOGETHER, "real_data", "threats", "changes", "benchmarks", "status")
+    ]
     results[1] |= _sections(TOGETHER, built)
     parts.append({"caption": "Results", "chapters": results})
     parts.append({"caption": "Methods", "chapters": [{"file": f"methods/{m}"} for m in methods]})

@@ -35,7 +35,7 @@ CHECKED, TOLERATED = 1000, 5.0
 """Test images that released weights are checked on, and points by which they may differ: three standard errors of a half."""
 WATCHED = 128
 """Training images by which fast adversarial training is watched."""
-CHECKPOINTS = {  # name -> what its epoch maximises; the first of equals, as in A
+SELECTION = {  # name -> what its epoch maximises; the first of equals, as in A
     "best_ra": lambda row: row["val_ra"],
     "best_sa": lambda row: row["val_sa"],
     "best_sum": lambda row: row["val_ra"] + row["val_sa"],
@@ -73,7 +73,7 @@ def train(state: State, split: Split, teachers: Mapping[str, nn.Module], folder:
         job.method.start(state)
         _keep(state, "initial")
         if not job.epochs:  # weights that were trained elsewhere are handed on as they are
-            for name in CHECKPOINTS:
+            for name in SELECTION:
                 _keep(state, name)
             _as_published(state, job, split)
     minimise = objective(job.loss, teachers, state.loss)
@@ -210,7 +210,7 @@ def _after_epoch(state: State, job: Train, split: Split, row: dict[str, Any]) ->
             state.stopped = "collapse"
             state.net.load_state_dict(state.loss["before"])
             return
-    for name, score in CHECKPOINTS.items():
+    for name, score in SELECTION.items():
         if name not in state.best or score(row) > state.best[name]["value"]:
             _keep(state, name, done, score(row))
     if job.average and done > job.average.start * job.epochs + 1e-9:

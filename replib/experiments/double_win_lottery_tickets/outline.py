@@ -26,7 +26,7 @@ def outline(p: Profile) -> Outline:
     images: dict[str, dict[str, int]] = {}
     for where in TARGETS:
         data = {fraction: recipe(p, Downstream(where, fraction=fraction)).data for fraction in FRACTIONS}
-        images[where[0]] = {fraction: d.n_train or d.role.n_train for fraction, d in data.items()}
+        images[where[0]] = {fraction: d.images("train") for fraction, d in data.items()}
     return Outline(PRE_TRAININGS, tuple(map(percent, p.transfer.rounds)), images)
 
 

@@ -70,7 +70,7 @@ def schedule(p: Profile) -> Schedule:
     """The settings of the three methods in a profile, at the first of Table 1's sparsities."""
     recipe, density = p.recipe(*CIFAR10), DENSITIES[0]
     plus, finder = row(p, CIFAR10, "Flying Bird+", density).run, search(recipe, density)
-    steps = -(-(recipe.data.n_train or recipe.data.role.n_train) // plus.batch)
+    steps = -(-recipe.data.images("train") // plus.batch)
     method, watch = plus.method, finder.method
     enough = math.ceil(method.frequency * method.window - 1e-9)
     return Schedule(

@@ -88,7 +88,7 @@ def steps_between(recipe: Recipe) -> dict[int, int | None]:
 
     An interval of less than one step, or that comes to as many steps as another one, cannot be told apart in so short a run.
     """
-    total = -(-(recipe.data.n_train or recipe.data.role.n_train) // recipe.batch) * recipe.epochs
+    total = -(-recipe.data.images("train") // recipe.batch) * recipe.epochs
     found: dict[int, int | None] = {}
     for n in sorted(INTERVALS, key=lambda n: n != 2000):  # the default first: every Flying Bird has it, and others may collide with it
         steps = total * n / ITERATIONS
