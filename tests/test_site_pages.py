@@ -141,9 +141,9 @@ def test_results_at_another_scale_are_means_over_seeds_and_say_how_many_are_in()
     rows += [row("full model", "0", "adversarial_test_accuracy", s, "91.1") for s in "01"]
     rows += [row("AWT", "98.2", m, "0", "7") for m in ("train_seconds", "adversarial_accuracy_diff", "kernel_distance_end")]
     page = pages.elsewhere([("adversarial_winning_tickets/table_1", 3, rows)])
-    assert "2 of 3 declared seeds" in page
     cells = [[c.strip() for c in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
-    assert cells[2:] == [["MNIST", "MLP", "98.2", "AWT", "52.0 ± 2.8"], ["MNIST", "MLP", "0", "full model", "91.1 ± 0.0"]]
+    assert cells[2:] == [["98.2", "AWT", "52.0\u00a0±\u00a02.8"], ["0", "full model", "91.1\u00a0±\u00a00.0"]]
+    assert "MNIST, MLP: 2 of 3" in page
     assert "seconds" not in page
     assert "(#exhibit-adversarial_winning_tickets-table_1)" in page
     assert "no results" in pages.elsewhere([])
@@ -152,7 +152,8 @@ def test_results_at_another_scale_are_means_over_seeds_and_say_how_many_are_in()
 def test_a_single_seed_has_no_spread_and_other_measures_are_shown_where_no_accuracy_is():
     row = {"dataset": "CIFAR-10", "architecture": "ResNet-18", "sparsity_percent": "80", "setting": "FB", "variant": "a=1"}
     page = pages.elsewhere([("sparsity_winning_twice/figure_a11", 1, [row | {"metric": "mask_updates", "seed": "0", "value": "4"}])])
-    assert "| CIFAR-10 | ResNet-18 | 80 | FB \\(a=1\\) | 4.0 |" in page
+    assert "CIFAR-10, ResNet-18: 1 of 1" in page
+    assert "| 80 | FB \\(a=1\\) | 4.0 |" in page
     assert "mask updates" in page
 
 

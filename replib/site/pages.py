@@ -180,12 +180,20 @@ def elsewhere(results: Sequence[tuple[str, int, Sequence[Record]]]) -> str:
                 variant = "" if row["variant"].startswith("density=") or not row["variant"] else f" ({row['variant']})"
                 place = (row["dataset"], row["architecture"], row["sparsity_percent"], row["setting"] + variant)
                 values.setdefault(place, {}).setdefault(row["metric"], []).append(float(row["value"]))
-        head = ["data set", "network", "sparsity, %", "setting", *(escape(m.replace("_", " ")) for m in chosen)]
-        body = [[*map(escape, place), *(_spread(found.get(m, ())) for m in chosen)] for place, found in values.items()]
+        heads = ["data set", "network", "sparsity, %", "setting"]
+        alone = all(len({place[n] for place in values}) == 1 for n in (0, 1))  # the caption then says which
+        first = 2 * alone
+        where = f", {', '.join(map(escape, next(iter(values))[:2]))}" if alone else ""
+        body = [[*map(escape, place[first:]), *(_spread(found.get(m, ())) for m in chosen)] for place, found in values.items()]
         seeds = f"{len({row['seed'] for row in rows})} of {declared} declared seeds"
         paper = next(p for p in PAPERS if p.name == id.partition("/")[0])
         name = f"[{exhibit_name(id)}](#{exhibit_label(id)})"
-        parts.append(f"## {paper.short}, {exhibit_name(id)}\n\n" + table(head, body, f"{name}: {seeds}; mean ± standard deviation"))
+        parts.append(
+            f"## {paper.short}, {exhibit_name(id)}\n\n"
+            + table(
+                [*heads[first:], *(escape(m.replace("_", " ")) for m in chosen)], body, f"{name}{where}: {seeds}; mean ± standard deviation"
+            )
+        )
     return "\n".join(parts) or "There are no results of this kind.\n"
 
 
@@ -193,7 +201,7 @@ def _spread(values: Sequence[float]) -> str:
     """Mean ± standard deviation (n - 1) with one decimal; the mean alone of one value, a dash of none."""
     if len(values) < 2:
         return f"{values[0]:.1f}" if values else "–"
-    return f"{mean(values):.1f} ± {stdev(values):.1f}".replace("-", "−")
+    return f"{mean(values):.1f}\u00a0±\u00a0{stdev(values):.1f}".replace("-", "−")
 
 
 def data_and_nets(roles: Sequence[Record], recipes: Sequence[Record]) -> str:
