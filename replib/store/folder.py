@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,18 @@ def _seal(body: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@functools.lru_cache(maxsize=8192)  # pages and verdicts ask the same summary dozens of times
+def _sealed(path: Path, inode: int, size: int, changed: int) -> dict[str, Any]:
+    """The content of a summary, once for each state that the file was in; raises ValueError with what is wrong with it."""
+    try:
+        body = json.loads(path.read_bytes())
+    except ValueError:
+        raise ValueError("is not JSON") from None
+    if not isinstance(body, dict) or body.get("seal") != _seal(body):
+        raise ValueError("does not match its own seal")
+    return body
+
+
 @dataclass(frozen=True)
 class Store:
     """Results below ``root``. Reading never trains; a missing or damaged result is an error that names its remedy."""
@@ -107,13 +120,12 @@ class Store:
         """The content of ``summary.json``; raises :class:`Missing` or :class:`Damaged`."""
         path = self.folder(task) / "summary.json"
         try:
-            body = json.loads(path.read_bytes())
+            found = path.stat()
+            body = _sealed(path, found.st_ino, found.st_size, found.st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):
             raise Missing(task, str(self.root)) from None
-        except ValueError:
-            raise Damaged(task, f"{path} is not JSON") from None
-        if not isinstance(body, dict) or body.get("seal") != _seal(body):
-            raise Damaged(task, f"{path} does not match its own seal")
+        except ValueError as e:
+            raise Damaged(task, f"{path} {e}") from None
         if (body["task"], body["seed"]) != (task.name, task.seed):
             raise Damaged(task, f"{path} belongs to {body['task']}/{body['seed']}")
         return body
