@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from tqdm import tqdm
 
 from replib.claims import load_claims, verdicts
 from replib.data.load import load
@@ -74,7 +75,7 @@ def frames(p: Profile, found: Reader, only: Collection[str] = EXHIBITS) -> dict[
     Exhibits of our own that read the papers together decide no claim and are left out.
     """
     made = {}
-    for e in EXHIBITS.values():
+    for e in tqdm(EXHIBITS.values(), desc="reading results", unit="exhibit", leave=False, disable=None):  # None: in a terminal only
         paper, _, _ = e.id.partition("/")
         if paper == TOGETHER or not {e.id, f"{paper}/{e.part_of}"} & set(only):
             continue

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from replib.claims import resample
 from replib.claims.columns import chance, fragility, rng, table
@@ -167,7 +168,7 @@ def judge_all(
     matched = {paper: match_images(sample, images) for paper, sample in samples.items()}
     found: dict[str, Evidence] = {}
     early: dict[str, Verdict] = {}
-    for claim in claims:
+    for claim in tqdm(claims, desc="judging", unit="claim", leave=False, disable=None if samples else True):  # None: in a terminal only
         blank = unjudged(claim)
         if claim.paper not in samples:
             early[claim.claim_id] = blank
