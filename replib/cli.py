@@ -385,7 +385,9 @@ def claims(profile: ProfileName = "laptop", as_json: Json = False) -> None:
         return
     for r in found:
         printed = {True: "true", False: "false", None: "-"}[r["printed"]]
-        typer.echo(f"{r['claim_id']:<38} printed: {printed:<6} {verdict_words(r['scope'], r['outcome']):<18} {r['sentence']}")
+        typer.echo(
+            f"{r['claim_id']:<38} printed: {printed:<6} {r['scope']:<18} {verdict_words(r['scope'], r['outcome']):<18} {r['sentence']}"
+        )
 
 
 @app.command(epilog="Example: replib verify sparsity_winning_twice/table_1 --seeds 0")

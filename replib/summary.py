@@ -82,7 +82,8 @@ def block(records: Sequence[dict[str, Any]], threats: Mapping[str, Sequence[tupl
         lines += [
             "",
             f"*Inconclusive* is said after correction for the number of conditions and claims. Of {claims} the 95 % interval of the worst "
-            f"condition, which nothing corrects, lies on the contrary side: {', '.join(leaning)}.",
+            "condition, which is not corrected for having been picked as the worst of many, lies on the contrary side: "
+            f"{', '.join(leaning)}.",
         ]
     open_ = ("no results yet", "not testable here", "inconclusive", "interim")
     decided = [(r, word) for r, word in zip(records, said, strict=True) if r["outcome"] not in open_]

@@ -118,7 +118,6 @@ def _numbers(e: Exhibit, p: Profile, found: Evidence, here: Sequence[int]) -> li
     keys = ["dataset", "architecture", "sparsity_percent", "setting", "variant", "metric"]
     ours = e.read(found.store, p, here)
     theirs = e.read(found.published, p, published)
-    keys = [k for k in keys if k in ours.columns]  # drawings have fewer
     for frame in (ours, theirs):
         frame[keys] = frame[keys].astype(object).where(frame[keys].notna(), "")  # groups of rows that have no sparsity too
     ranges = theirs[~theirs.metric.isin(TIMED)].groupby(keys).value.agg(["min", "max"])

@@ -101,6 +101,24 @@ def test_a_drawing_goes_through_every_command_without_runs(replib, root):
     assert not list(root.rglob("sparsity_winning_twice.figure_2.csv"))  # no numbers, no table of numbers
 
 
+def test_what_is_missing_is_made_by_the_words_that_were_asked_with(replib):
+    _, out, _ = replib("status", TABLE, "--seeds", "0", "-p", "smoke")
+    assert out.splitlines()[-1] == f"make what is missing: replib run {TABLE} -p smoke --seeds 0"
+
+
+def test_claims_say_how_many_of_their_sentences_are_not_the_published_ones(replib, project, monkeypatch):
+    status, out, err = replib("claims")
+    assert (status, len(out.splitlines())) == (0, 80)
+    assert "published" not in err  # nothing is, so there is nothing to compare with
+    records = json.loads(replib("claims", "--json")[1])
+    board = project.root / "results" / "laptop" / "scoreboard.json"
+    board.write_text(json.dumps({"claims": records}))
+    assert "published" not in replib("claims")[2]
+    records[0]["sentence"] = "Another."
+    board.write_text(json.dumps({"claims": records}))
+    assert "1 of the 80 sentences" in replib("claims")[2]
+
+
 def test_a_papers_folder_stands_for_all_of_its_exhibits():
     paper = "double_win_lottery_tickets"
     mine = [id for id in EXHIBITS if id.startswith(f"{paper}/")]

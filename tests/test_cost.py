@@ -16,7 +16,7 @@ from replib.attacks import PGD
 from replib.data import Data
 from replib.experiments.cost import LAUNCHED, SPEED, estimate, forward_flops, human, operations
 from replib.experiments.profiles import LAPTOP, PAPER
-from replib.methods import AWT, SNIP, MaskSearch, Random, SynFlow, Ticket
+from replib.methods import AWT, SNIP, MaskSearch, Random, Surgery, SynFlow, Ticket
 from replib.models import Net, weight_shapes
 from replib.spec import Pinned, task
 from replib.training import CrossEntropy, Slimming
@@ -100,6 +100,8 @@ def test_on_a_gpu_a_small_network_waits_for_its_layers_and_a_large_one_for_arith
     assert search.job.steps_an_epoch() * 20 == 17_180
     assert estimate(search, device="cuda") == pytest.approx(17_180 * a_step * 3 * LAUNCHED)
     assert estimate(search, device="cuda") > 10 * operations(search) / SPEED["cuda"]
+    surgery = replace(search, job=replace(search.job, goal=Surgery()))
+    assert estimate(surgery, device="cuda") == pytest.approx(17_180 * 3 * 3 * LAUNCHED)
     run = replace(RUN, batch=16, epochs=3)
     steps = 3 * math.ceil(RUN.data.role.n_train / 16)
     floor = (

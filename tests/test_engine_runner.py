@@ -218,8 +218,11 @@ def test_a_killed_worker_is_reported_and_the_rest_goes_on(tmp_path):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    report = runner.run([victim, *tasks[:1]], store, workers=2, show=False)
+    ticket = Ticket(RECIPE.data, RECIPE.net, 0.3, Magnitude(victim.job))
+    child, grandchild = task(ticket, 0), task(RECIPE.pgd_at(ticket=ticket), 0)
+    report = runner.run([victim, grandchild, *tasks[:1]], store, workers=2, show=False)
     killer.join()
+    assert report.skipped == [child, grandchild]
     assert list(report.failed) == [victim]
     assert "died (exit status -9)" in report.failed[victim]
     assert "give the same command again" in report.failed[victim]

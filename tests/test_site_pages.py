@@ -147,6 +147,7 @@ def test_results_at_another_scale_are_means_over_seeds_and_say_how_many_are_in()
     assert "seconds" not in page
     assert "(#exhibit-adversarial_winning_tickets-table_1)" in page
     assert "no results" in pages.elsewhere([])
+    assert "The papers together, Arena" in pages.elsewhere([("together/arena", 3, rows)])
 
 
 def test_a_single_seed_has_no_spread_and_other_measures_are_shown_where_no_accuracy_is():

@@ -251,6 +251,17 @@ def test_cost_goes_on_from_what_was_spent_before_a_kill():
     assert cost["peak_memory_bytes"] > 10 * 2**20
 
 
+def test_peak_memory_of_a_gpu_is_counted_from_the_start_of_the_job(monkeypatch):
+    """Whatever the worker did before; and a GPU with a number is refused unless CUDA was initialised."""
+    done = []
+    monkeypatch.setattr(torch.cuda, "init", lambda: done.append("init"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: done.append(device))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7)
+    assert Meter("cuda:1").read()["peak_device_memory_bytes"] == 7
+    assert done == ["init", "cuda:1"]
+    assert "peak_device_memory_bytes" not in Meter().read()
+
+
 def test_a_store_of_another_folder_knows_nothing(store, tmp_path):
     jobs.execute(T, store)
     assert Store(tmp_path / "other").status(T) == "missing"

@@ -13,6 +13,8 @@ import tiny
 from replib import verdicts
 from replib.experiments import profiles
 from replib.experiments.exhibit import Exhibit, rows_exhibit
+from replib.experiments.places import TO_SVHN
+from replib.experiments.profiles import LAPTOP
 from replib.experiments.registry import EXHIBITS, results
 from replib.root import JUDGED, TOGETHER
 from replib.spec import ReplibError, task
@@ -40,6 +42,23 @@ def test_frames_are_those_of_exhibits_that_have_complete_results(project, monkey
     project.unmake(task(tiny.rows(PROFILE)[0].robust, 1))
     (frame,) = verdicts.frames(PROFILE, project.store).values()
     assert set(frame.seed) == {0}
+
+
+def test_images_that_share_a_source_are_known_wherever_a_recipe_is_from():
+    """SVHN's stand-in, of which only recipes of transfer know, is the one whose test images share pictures."""
+    (dataset,) = found = verdicts._clusters(LAPTOP)
+    assert dataset == "SVHN"
+    n = LAPTOP.transfer.recipes[TO_SVHN].data.images("test")
+    assert found[dataset].shape == (n,)
+    assert len(np.unique(found[dataset])) < n / 2
+
+
+def test_test_images_of_one_data_set_that_differ_between_recipes_are_refused():
+    recipes = dict(LAPTOP.transfer.recipes)
+    other = replace(recipes[TO_SVHN], data=replace(recipes[TO_SVHN].data, n_test=100))
+    p = replace(LAPTOP, transfer=replace(LAPTOP.transfer, recipes=recipes), recipes={TO_SVHN: other})
+    with pytest.raises(ReplibError, match="other test images; give them the same"):
+        verdicts._clusters(p)
 
 
 def test_an_exhibit_that_reads_the_papers_together_decides_no_claim(project, monkeypatch):

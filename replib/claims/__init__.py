@@ -103,7 +103,8 @@ def printed_frame() -> pd.DataFrame:
 def _printed() -> dict[str, Verdict]:
     frame = printed_frame()
     samples = {paper: Sample(rows, PAPERS[paper].SETTINGS) for paper, rows in frame.groupby("paper", sort=False)}
-    return {c.claim_id: judge_printed(c, samples[c.paper]) for c in load_claims()}
+    none = Sample(frame.iloc[:0], ())
+    return {c.claim_id: judge_printed(c, samples.get(c.paper, none)) for c in load_claims()}
 
 
 def printed_verdicts() -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ from replib.store.evidence import Published
 from replib.training.losses import attack_of, replays
 from replib.training.spec import Distill, Train
 
-SPEED = {"cpu": 3e10, "cuda": 3e13}
+SPEED = {"cpu": 2e10, "cuda": 3e13}
 """Achieved operations a second: one processor core on the small nets, one :data:`GPU` on ResNet-18. Estimates, never results.
 
-A core with AVX-512 did 2 to 8e10 in the published trainings, more the wider the layers; one with AVX2 does about 0.6 of that."""
+Nine of ten published trainings did 1.6 to 5.3e10 on a core with AVX-512, half of them 2.2e10 or less; AVX2 does about 0.4 of that."""
 LAUNCHED = 4e-5
 """Seconds that a GPU takes for a layer of one pass, however small: four kernels of 10 µs each. Small networks are bound by this."""
 GPU = "NVIDIA A100"
@@ -96,17 +96,25 @@ def operations(t: Task) -> float:
 
 
 def layers_in_turn(t: Task) -> float:
-    """Layers that a task computes one after another, whatever the batch: a batch waits for the one before, a step of an attack too."""
+    """Layers that a task computes one after another, whatever the batch: a batch waits for the one before, a step of an attack too. 0 for
+    tickets, whose scores are a few passes."""
     job, most = t.job, BATCH["cuda"]
     if isinstance(job, Train):
         return _training(job, lambda n, batch: math.ceil(n / batch)) * _layers(job)
-    if isinstance(job, MaskSearch) and isinstance(goal := job.goal, AWT):
-        blocks = math.ceil(job.batch / (1 + (goal.kernel == "halves")) / job.block)
-        traced = 12 * (blocks if goal.entries == "diagonal" else blocks**2)
-        return job.epochs * job.steps_an_epoch() * (6 + 2 * attack_passes(goal.attack) + traced) * _layers(job)
+    if isinstance(job, MaskSearch):
+        return job.epochs * job.steps_an_epoch() * _passes_a_step(job) * _layers(job)
     if isinstance(job, Evaluate):
         return _shown(job, lambda n, batch: math.ceil(n / batch)) * (attack_passes(job.attack) + 1) * _layers(unpinned(job.run))
     return job.passes() / most * _layers(unpinned(job.run)) if hasattr(job, "passes") else 0.0
+
+
+def _passes_a_step(job: MaskSearch) -> int:
+    """Of a search, one after another: an update, and of the tangent kernel the attacks, targets and blocks."""
+    goal = job.goal
+    if not isinstance(goal, AWT):
+        return 3
+    blocks = math.ceil(job.batch / (1 + (goal.kernel == "halves")) / job.block)
+    return 6 + 2 * attack_passes(goal.attack) + 12 * (blocks if goal.entries == "diagonal" else blocks**2)
 
 
 def _layers(run: Train | MaskSearch) -> int:

@@ -44,7 +44,7 @@ def register(rows: Sequence[Record]) -> str:
     """The paper-versus-code register. `rows` are those of ``book/register.csv``; ``where`` names the code that
     implements a row.
     """
-    names = {"A": PAPERS[0], "B": PAPERS[1], "C": PAPERS[2], "D": PAPERS[3]}
+    names = dict(zip("ABCDEFGH", PAPERS, strict=False))
     said = ("paper_says", "evidence", "default", "option")
     body = []
     for row in rows:
@@ -170,7 +170,7 @@ def elsewhere(results: Sequence[tuple[str, int, Sequence[Record]]]) -> str:
 
     Shown are means over seeds ± standard deviations of accuracies and gaps, or of everything where there are none of these.
     """
-    parts = []
+    parts, titles = [], {p.name: p.short for p in PAPERS}
     for id, declared, rows in results:
         every = list(dict.fromkeys(row["metric"] for row in rows))
         chosen = [m for m in every if ("accuracy" in m or m.endswith("_gap")) and not m.endswith("_diff")] or every
@@ -186,10 +186,9 @@ def elsewhere(results: Sequence[tuple[str, int, Sequence[Record]]]) -> str:
         where = f", {', '.join(map(escape, next(iter(values))[:2]))}" if alone else ""
         body = [[*map(escape, place[first:]), *(_spread(found.get(m, ())) for m in chosen)] for place, found in values.items()]
         seeds = f"{len({row['seed'] for row in rows})} of {declared} declared seeds"
-        paper = next(p for p in PAPERS if p.name == id.partition("/")[0])
         name = f"[{exhibit_name(id)}](#{exhibit_label(id)})"
         parts.append(
-            f"## {paper.short}, {exhibit_name(id)}\n\n"
+            f"## {titles.get(id.partition('/')[0], 'The papers together')}, {exhibit_name(id)}\n\n"
             + table(
                 [*heads[first:], *(escape(m.replace("_", " ")) for m in chosen)], body, f"{name}{where}: {seeds}; mean ± standard deviation"
             )

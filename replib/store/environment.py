@@ -112,6 +112,7 @@ class Meter:
         if self.device != "cpu":
             import torch
 
+            torch.cuda.init()  # without it "cuda:1" is refused where nothing has used the GPU yet
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def read(self) -> dict[str, float]:
