@@ -185,13 +185,12 @@ def elsewhere(results: Sequence[tuple[str, int, Sequence[Record]]]) -> str:
         first = 2 * alone
         where = f", {', '.join(map(escape, next(iter(values))[:2]))}" if alone else ""
         body = [[*map(escape, place[first:]), *(_spread(found.get(m, ())) for m in chosen)] for place, found in values.items()]
-        seeds = f"{len({row['seed'] for row in rows})} of {declared} declared seeds"
+        made = len({row["seed"] for row in rows})
+        seeds = f"{made} of {declared} declared seeds" + "; mean ± standard deviation" * (made > 1)
         name = f"[{exhibit_name(id)}](#{exhibit_label(id)})"
         parts.append(
             f"## {titles.get(id.partition('/')[0], 'The papers together')}, {exhibit_name(id)}\n\n"
-            + table(
-                [*heads[first:], *(escape(m.replace("_", " ")) for m in chosen)], body, f"{name}{where}: {seeds}; mean ± standard deviation"
-            )
+            + table([*heads[first:], *(escape(m.replace("_", " ")) for m in chosen)], body, f"{name}{where}: {seeds}")
         )
     return "\n".join(parts) or "There are no results of this kind.\n"
 
