@@ -234,6 +234,8 @@ def plan(
         typer.echo(line)
     left = [seconds[t] for t in tasks if found.store.status(t) != "done"]
     typer.echo(f"{sum(r['operations'] for r in rows):.1e} operations, reckoned at {SPEED[kind]:.0e} a second of one {place}")
+    if kind == "cpu" and (hours := sum(estimate(t, None, "cuda") for t in tasks) / 3600) >= 1:  # what no processor should be asked to do
+        typer.echo(f"about {hours:,.0f} GPU-hours on one {GPU}, reckoned at {SPEED['cuda']:.0e} a second (--device cuda)")
     typer.echo(f"{len(rows)} jobs, about {human(total)} on one {place}")
     typer.echo(f"{len(rows) - len(left)} of them are done here; what is left takes about {human(sum(left))}")
 

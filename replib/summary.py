@@ -97,11 +97,8 @@ def _decided(record: dict[str, Any], word: str, threats: Sequence[tuple[str, str
     where = "" if record["scope"] == "stand-in" else f" ({record['scope']})"
     sentence = re.sub(r"^(Contrary to|Consistent with) the claim \(stand-in\): ", "", record["sentence"])
     told = "; ".join(dict.fromkeys(f"[{title}](book/threats.md)" for title, _ in threats))
-    return (
-        "| "
-        + " | ".join(s.replace("|", "/") for s in (f"{record['statement']} `{record['claim_id']}`", word + where, sentence, told))
-        + " |"
-    )
+    cells = (f"{record['statement']} `{record['claim_id']}`", word + where, sentence, told)
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def fill(text: str, content: str) -> str:

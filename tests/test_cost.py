@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import tiny
 
+from replib import cli
 from replib.analysis.attention import Attention
 from replib.analysis.evaluation import Evaluate
 from replib.analysis.landscape import Flatness, Landscape
@@ -85,6 +86,13 @@ def test_the_papers_scale_is_far_beyond_a_laptop():
     dense = PAPER.recipe("CIFAR-10", "ResNet-18").pgd_at()
     assert price(dense) > 1e4 * price(RUN)
     assert estimate(task(dense, 0), device="cuda") > 3600
+
+
+def test_a_plan_says_what_a_gpu_would_take_whatever_the_device_where_that_is_hours(capsys):
+    cli.plan(["sparsity_winning_twice/table_1"], "paper", seeds="0", device="cpu", as_json=False, changes=None)
+    assert "GPU-hours on one NVIDIA A100" in capsys.readouterr().out
+    cli.plan(["sparsity_winning_twice/table_1"], "laptop", seeds="0", device="cpu", as_json=False, changes=None)
+    assert "GPU-hours" not in capsys.readouterr().out
 
 
 # ---- estimates ----------------------------------------------------------------------------------------------------------------------
