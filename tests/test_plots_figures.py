@@ -147,19 +147,19 @@ def similarity_rows(low: float = 0.7) -> pd.DataFrame:
 def test_matrices_show_rows_of_the_first_regime_and_the_bar_marks_chance():
     figure = heatmaps.mask_similarity(similarity_rows(), [("SGD", "PGD-10")] * 3)
     matrix, bar = figure.axes[0], figure.axes[-1]
-    np.testing.assert_allclose(matrix.images[0].get_array(), [[1.0, 0.9], [0.8, 0.7]])
+    np.testing.assert_allclose(np.reshape(matrix.collections[0].get_array(), (2, 2)), [[1.0, 0.9], [0.8, 0.7]])
     assert "SGD" in matrix.get_ylabel()
     assert "PGD-10" in matrix.get_xlabel()
     assert matrix.get_ylim()[0] > matrix.get_ylim()[1]  # epoch 1 at the top, as in the paper
     assert "chance 0.68" in [t.get_text() for t in bar.get_yticklabels()]
     assert [line.get_ydata()[0] for line in bar.lines if line.get_label() == "chance"] == [0.68]
-    assert matrix.images[0].get_clim()[0] < 0.68
-    assert matrix.images[0].get_clim()[1] == 1
+    assert matrix.collections[0].get_clim()[0] < 0.68
+    assert matrix.collections[0].get_clim()[1] == 1
 
 
 def test_the_scale_reaches_similarities_below_chance():
     figure = heatmaps.mask_similarity(similarity_rows(low=0.5), [("SGD", "PGD-10")] * 3)
-    assert figure.axes[0].images[0].get_clim()[0] < 0.5
+    assert figure.axes[0].collections[0].get_clim()[0] < 0.5
 
 
 def test_a_figure_on_a_page_has_alt_text_that_cannot_break_out_of_its_attribute():

@@ -7,26 +7,25 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 SCALE = "viridis"
 
 
 def epochs_against_epochs(data: pd.DataFrame, span: tuple[float, float], ax: Axes) -> Any:
-    """Similarity of the masks of two regimes at all pairs of epochs; brighter is more alike (A, Figure A8). Returns the image.
+    """Similarity of the masks of two regimes at all pairs of epochs; brighter is more alike (A, Figure A8). Returns the coloured mesh.
 
     `data`: columns first, second, epoch_first, epoch_second, similarity of one pair. As in the paper, epoch 1 is at the top.
     """
     table = data.pivot(index="epoch_first", columns="epoch_second", values="similarity")
-    edges = (table.columns[0] - 0.5, table.columns[-1] + 0.5, table.index[-1] + 0.5, table.index[0] - 0.5)
-    image = ax.imshow(table.to_numpy(), cmap=SCALE, vmin=span[0], vmax=span[1], extent=edges, interpolation="nearest", aspect="equal")
-    ax.grid(False)
-    for side in (ax.xaxis, ax.yaxis):
-        side.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    (low, high), every = span, -(-len(table) // 6)
+    colours = {"vmin": low, "vmax": high, "cmap": SCALE, "cbar": False, "rasterized": True}
+    sns.heatmap(table, square=True, xticklabels=every, yticklabels=every, ax=ax, **colours)
+    ax.tick_params(rotation=0)
     ax.set(xlabel=f"epoch, {data['second'].iloc[0]}", ylabel=f"epoch, {data['first'].iloc[0]}")
-    return image
+    return ax.collections[0]
 
 
 def mask_similarity(data: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Figure:
@@ -39,8 +38,8 @@ def mask_similarity(data: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Fig
     figure, axes = plt.subplots(rows, across, figsize=(9.8, 3.2 * rows), squeeze=False, layout="compressed")
     for ax, (first, second) in zip(axes.flat, pairs, strict=True):
         mine = data[(data["first"] == first) & (data["second"] == second)]
-        image = epochs_against_epochs(mine, span, ax)
-    bar = figure.colorbar(image, ax=axes, shrink=0.85, label="similarity (share of equal mask entries)")
+        mesh = epochs_against_epochs(mine, span, ax)
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.85, label="similarity (share of equal mask entries)")
     ticks = [t for t in bar.get_ticks() if span[0] <= t <= 1 and abs(t - chance) > 0.06 * (1 - span[0])]
     bar.set_ticks([*ticks, chance], labels=[*(f"{t:.2f}" for t in ticks), f"chance {chance:.2f}"])
     bar.ax.axhline(chance, color="#ffffff", linewidth=2.5, label="chance")
