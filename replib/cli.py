@@ -127,14 +127,16 @@ def planned(exhibits: list[str] | None, profile: str, seeds: str | None, changes
 def tasks_by_exhibit(
     exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None = None
 ) -> dict[str, list[Task]]:
-    """By exhibit, each with everything that it needs."""
+    """By exhibit, each with everything that it needs, and what their pages need besides that is not published."""
     from replib.experiments.profiles import changed
     from replib.experiments.profiles import profile as get
+    from replib.experiments.registry import check_changes, evidence, with_pages
     from replib.experiments.runner import closure
 
     p, chosen = changed(get(profile), _changes(changes)), _chosen(exhibits)
+    check_changes(chosen, p)
     wanted = _seeds(seeds, chosen, p)
-    return {e.id: closure(e.tasks(p, wanted)) for e in chosen}
+    return {e.id: closure(e.tasks(p, wanted)) for e in with_pages(chosen, p, evidence(p, _root()).published)}
 
 
 def _by_exhibit(tasks: dict[str, list[Task]], seconds: dict[Task, float]) -> list[str]:
@@ -285,14 +287,17 @@ def run(
     exhibits: Exhibits = None,
     profile: ProfileName = "laptop",
     key: Annotated[str | None, typer.Option(help="One job by its name (train-0123456789ab), as printed by plan; of any profile.")] = None,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Worker processes; 0 means one a processor.")] = 0,
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", min=0, help="Worker processes; 0 means one a processor, and one alone on a GPU.")
+    ] = 0,
     seeds: Seeds = None,
     changes: Changes = None,
     device: Device = "cpu",
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the real data sets (default $REPLIB_DATA).")] = None,
     quiet: Annotated[bool, typer.Option(help="No progress line.")] = False,
 ) -> None:
-    """Make everything that the exhibits need: what is done is skipped, what was interrupted goes on.
+    """Make everything that the exhibits need: what is done here is skipped, what was interrupted goes on. What is only published is
+    made again, so that it can be verified.
 
     Under torchrun the processes train one network at a time together, each on its own GPU.
     """
@@ -315,10 +320,10 @@ def run(
     with joined(device) as (world, own):
         if world.size > 1 and jobs > 1:
             raise ReplibError(f"-j {jobs} and torchrun cannot be combined: its processes make one job at a time together. Leave out -j.")
+        workers = jobs or (default_workers() if device == "cpu" and world.size == 1 else 1)
         report = run_tasks(
-            tasks, found.store, workers=1 if world.size > 1 else jobs or default_workers(), device=own, data_root=root, cost=costs,
-            show=world.leads and not quiet, world=world,
-        )  # fmt: skip
+            tasks, found.store, workers=workers, device=own, data_root=root, cost=costs, show=world.leads and not quiet, world=world
+        )
     if world.leads:
         typer.echo(f"{len(report.done)} jobs done, {len(report.failed)} failed, {len(report.skipped)} skipped because of these")
     if report.failed:

@@ -16,6 +16,7 @@ from replib.experiments.profiles import LAPTOP, SMOKE, changed
 from replib.experiments.registry import EXHIBITS, exhibits
 from replib.experiments.runner import closure
 from replib.spec import ReplibError, SpecError
+from replib.store.evidence import Published
 
 REPO = Path(__file__).resolve().parents[1]
 TABLE = "sparsity_winning_twice/table_1"
@@ -196,8 +197,9 @@ def test_seeds_are_read_once_each_and_in_order():
 
 
 def test_a_small_plan_is_priced_without_what_is_done(replib):
-    status, out, _ = replib("plan", TABLE, "-p", "laptop", "--seeds", "0")
-    plan = closure(EXHIBITS[TABLE].tasks(LAPTOP, [0]))
+    table = TABLE.replace("table_1", "table_2")
+    status, out, _ = replib("plan", table, "-p", "laptop", "--seeds", "0")
+    plan = closure(EXHIBITS[table].tasks(LAPTOP, [0]))
     assert status == 0
     assert out.splitlines()[-2].startswith(f"{len(plan)} jobs, about ")
     assert out.splitlines()[-1].startswith("0 of them are done here")
@@ -211,13 +213,22 @@ def test_a_plan_of_chosen_seeds_may_name_a_drawing_and_exhibits_with_fewer_seeds
     assert [line.split()[0] for line in out.splitlines() if " new: " in line] == [
         TABLE,
         *(TABLE.replace("table_1", f"figure_{n}") for n in (2, 5)),
+        f"{TABLE}_controls",
     ]
 
 
 def test_what_a_notebook_changes_the_command_line_changes_too(replib):
     _, out, _ = replib("plan", TABLE, "--seeds", "0", "--set", "epochs=5", "--set", "eps=0.1", "--json")
     planned = {t["task"] for t in json.loads(out)["tasks"]}
-    assert planned == {t.name for t in closure(EXHIBITS[TABLE].tasks(changed(LAPTOP, {"epochs": 5, "eps": 0.1}), [0]))}
+    p, shown = changed(LAPTOP, {"epochs": 5, "eps": 0.1}), (TABLE, f"{TABLE}_controls")
+    assert planned == {t.name for t in closure(t for id in shown for t in EXHIBITS[id].tasks(p, [0]))}
+
+
+def test_a_plan_has_what_the_page_shows_besides_unless_that_is_published(replib, monkeypatch):
+    controls = {t.name for t in EXHIBITS[f"{TABLE}_controls"].tasks(LAPTOP, [0])}
+    assert controls <= {t.name for t in cli.planned([TABLE], "laptop", "0")}
+    monkeypatch.setattr(Published, "status", lambda self, t: "done")
+    assert not controls <= {t.name for t in cli.planned([TABLE], "laptop", "0")}
 
 
 def test_an_interrupted_command_says_how_to_go_on(replib, monkeypatch):

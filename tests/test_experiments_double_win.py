@@ -114,6 +114,12 @@ def test_what_a_notebook_changes_stays():
         assert (r.epochs, r.lr) == (3, 0.02)
 
 
+def test_what_a_notebook_changes_reaches_the_rounds_of_pruning_but_for_their_own_length_and_rate():
+    rounds, plain = changed(LAPTOP, {"eps": 0.1, "epochs": 3, "lr": 0.02}).transfer.retrain, LAPTOP.transfer.retrain
+    assert (rounds.eps, rounds.epochs, rounds.lr) == (0.1, plain.epochs, plain.lr)
+    assert plain.eps != 0.1
+
+
 def test_printed_rows_of_table_a2_are_there():
     keys = ["dataset", "architecture", "sparsity_percent", "setting", "variant"]
     printed = reported(f"{runs.PAPER}/table_a2")[keys]

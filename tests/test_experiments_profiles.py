@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import replib
+from replib.experiments.places import CIFAR10
 from replib.experiments.profiles import LAPTOP, PROFILES, SMOKE, changed
 from replib.experiments.registry import EXHIBITS
 from replib.root import project_root
@@ -42,6 +43,13 @@ def test_values_that_no_run_can_have_are_refused_by_the_runs():
     p = changed(SMOKE, {"eps": -0.1})
     with pytest.raises(SpecError, match="eps"):
         EXHIBITS["sparsity_winning_twice/table_1"].tasks(p, [0])
+
+
+def test_a_change_that_moves_no_run_is_refused():
+    with pytest.raises(SpecError, match=r"train_step = 0\.5 moves no run of adversarial_winning_tickets/figure_6"):
+        replib.results("adversarial_winning_tickets/figure_6", "smoke", {"epochs": 7, "train_step": 0.5})
+    with pytest.raises(SpecError, match=f"epochs = {SMOKE.recipe(*CIFAR10).epochs} moves no run"):
+        replib.results("sparsity_winning_twice/table_1", "smoke", {"epochs": SMOKE.recipe(*CIFAR10).epochs})
 
 
 def test_only_the_smoke_profile_is_tiny():

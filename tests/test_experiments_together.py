@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -46,8 +47,7 @@ def test_all_have_the_density_that_flying_bird_plus_ends_with(line):
 def test_twins_shuffle_the_mask_of_their_method(line):
     original = by_name(line.setting.removesuffix(" (shuffled)"))
     assert isinstance(line.run.ticket.rule, Shuffled)
-    shared = {"NTT": "S-AWT"}  # as many weights in every layer, and the same shuffle
-    drawn = by_name(shared.get(original.setting, original.setting)).run
+    drawn = by_name(arena.ALIKE.get(original.setting, original.setting)).run
     assert line.run.ticket.rule.ticket == (drawn if original.setting in FLYING else drawn.ticket)
     assert line.run.method == by_name("Baseline").run.method  # a fixed mask
 
@@ -56,6 +56,14 @@ def test_the_searches_are_paid_for_and_share_one_twin():
     for name in ("S-AWT", "NTT"):
         assert by_name(name).costs == {"search": by_name(name).run.ticket}
     assert key(by_name("S-AWT (shuffled)").run) == key(by_name("NTT (shuffled)").run)
+
+
+def test_a_search_of_ones_own_has_a_twin_of_its_own(monkeypatch):
+    own = replace(by_name("S-AWT").run.ticket, across="network")
+    found = arena.masks(LAPTOP, by_name("Flying Bird+").run) | {"mine": (own, {})}
+    monkeypatch.setattr(arena, "masks", lambda p, density: found)
+    twin = next(r for r in arena.rows(LAPTOP) if r.setting == "mine (shuffled)")
+    assert twin.run.ticket.rule.ticket == own
 
 
 def test_rounds_of_iterative_pruning_follow_each_other():

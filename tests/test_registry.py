@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from replib.experiments.registry import exhibit, reported
 from replib.spec import ReplibError, SpecError
 from replib.store import Store
 
-REPORTED = Path(__file__).resolve().parents[1] / "results" / "reported"
+PROJECT = Path(__file__).resolve().parents[1]
+REPORTED = PROJECT / "results" / "reported"
 
 
 def nothing_trained(root):
@@ -141,3 +143,13 @@ def test_exhibits_without_a_complete_seed_have_no_page_yet(project, monkeypatch)
             break
     project.unpublish()
     assert "table_1" in [e.id.partition("/")[2] for e in registry.shown(tiny.PROFILE, project.both)]
+
+    drawn = replace(tiny.EXHIBIT, beside=(dear.id,))
+    monkeypatch.setitem(registry.EXHIBITS, drawn.id, drawn)  # whose page would lack what it shows besides
+    assert "table_1" not in [e.id.partition("/")[2] for e in registry.shown(tiny.PROFILE, project.both)]
+
+
+@pytest.mark.parametrize("e", [e for e in registry.EXHIBITS.values() if e.page], ids=lambda e: e.id)
+def test_an_exhibit_names_what_its_page_shows_besides(e):
+    page = (PROJECT / "notebooks" / f"{e.id}.ipynb").read_text()
+    assert set(re.findall(r'results\(\\"([^\\]+)\\"', page)) - {e.id} == set(e.beside)

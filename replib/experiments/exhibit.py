@@ -30,6 +30,7 @@ class Exhibit:
     rows: Callable[[Profile], list[Line]] | None = None  # of accuracies, where it has any
     page: bool = True  # False: shown on another exhibit's page
     part_of: str = ""  # the table whose rows these are, where they are not all of it and have a number of seeds of their own
+    beside: tuple[str, ...] = ()  # ids of the exhibits that its page shows besides
 
     def declared(self, p: Profile) -> int:
         """Number of seeds declared for this exhibit in profile `p`."""
@@ -44,7 +45,7 @@ class Exhibit:
 
 def rows_exhibit(
     id: str, title: str, rows: Callable[[Profile], list[Line]], seeds: Literal["flagship", "ordering"] = "ordering", *, page: bool = True,
-    part_of: str = "",
+    part_of: str = "", beside: tuple[str, ...] = (),
 ) -> Exhibit:  # fmt: skip
     """An exhibit that is a table of accuracies, or a part of one."""
     paper, _, name = id.partition("/")
@@ -52,7 +53,7 @@ def rows_exhibit(
         id, title,
         lambda p: [job for row in rows(p) for job in row.jobs()],
         lambda reader, p, chosen: frame(reader, rows(p), chosen, paper=paper, exhibit=part_of or name),
-        seeds, rows, page, part_of,
+        seeds, rows, page, part_of, beside,
     )  # fmt: skip
 
 

@@ -260,6 +260,8 @@ PROFILES = {p.name: p for p in (SMOKE, LAPTOP, WORKSTATION, PAPER)}
 def changed(p: Profile, changes: Mapping[str, float]) -> Profile:
     """`p` with fields of every recipe changed, such as ``{"epochs": 5, "eps": 0.1}``. What it gives is neither judged nor published.
 
+    Rounds of the third paper's pruning keep their own epochs, batch and learning rate.
+
     Raises :class:`~replib.spec.SpecError` for a name that no recipe has and for a value of another type; impossible values are refused
     by the jobs that they reach.
     """
@@ -276,7 +278,12 @@ def changed(p: Profile, changes: Mapping[str, float]) -> Profile:
     recipes = {where: replace(r, **changes) for where, r in p.recipes.items()}
     attention = replace(p.attention, **changes) if p.attention else None
     searched = replace(p.foresight, recipes={where: replace(r, **changes) for where, r in p.foresight.recipes.items()})
-    moved = replace(p.transfer, recipes={where: replace(r, **changes) for where, r in p.transfer.recipes.items()})
+    rest = {name: value for name, value in changes.items() if name not in ("epochs", "batch", "lr")}  # a round's own
+    moved = replace(
+        p.transfer,
+        recipes={where: replace(r, **changes) for where, r in p.transfer.recipes.items()},
+        retrain=replace(p.transfer.retrain, **rest),
+    )
     made = {"recipes": recipes, "attention": attention, "transfer": moved, "foresight": searched}
     return replace(p, watermark=f"{p.name} profile with {words}", changes=(*p.changes, *changes.items()), **made)
 

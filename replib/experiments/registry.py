@@ -55,6 +55,28 @@ def exhibits(names: Sequence[str]) -> list[Exhibit]:
     return list({e.id: e for e in found}.values()) if names else list(EXHIBITS.values())
 
 
+def with_pages(chosen: Sequence[Exhibit], p: Profile, published: Reader) -> list[Exhibit]:
+    """`chosen`, and what their pages show besides unless a seed of it is published: without it the pages could not be made."""
+    besides = (exhibit(id) for e in chosen for id in e.beside)
+    return list({e.id: e for e in (*chosen, *(b for b in besides if not complete_seeds(b, p, published, [0])))}.values())
+
+
+def check_changes(chosen: Sequence[Exhibit], p: Profile) -> None:
+    """Raise :class:`~replib.spec.SpecError` for a field that `p` changes and that moves no run of `chosen`: a number that stays where it
+    is would read as a finding."""
+
+    def runs(q: Profile) -> set[str]:
+        return {t.name for e in chosen for t in e.tasks(q, [0])}
+
+    for name, value in p.changes:
+        if runs(changed(profile(p.name), {name: value})) == runs(profile(p.name)):
+            which = chosen[0].id if len(chosen) == 1 else "these exhibits"
+            raise SpecError(
+                f"changes: {name} = {value!r} moves no run of {which} in the profile {p.name!r}: they have this value already, or nothing "
+                f"in them depends on it. Leave it out, or change a field that they use."
+            )
+
+
 def complete_seeds(e: Exhibit, p: Profile, reader: Reader, seeds: Sequence[int] | None = None) -> list[int]:
     """Seeds for which everything the exhibit needs is done: only whole comparisons are published."""
     chosen = range(e.declared(p)) if seeds is None else [s for s in seeds if s < e.declared(p)]
@@ -62,12 +84,13 @@ def complete_seeds(e: Exhibit, p: Profile, reader: Reader, seeds: Sequence[int] 
 
 
 def shown(p: Profile, reader: Reader) -> list[Exhibit]:
-    """The exhibits with a page of their own of which at least one seed is complete; a drawing needs none."""
+    """The exhibits with a page of their own of which at least one seed is complete, as of all that the page shows besides; a drawing
+    needs none."""
 
-    def complete(e: Exhibit, seed: int) -> bool:
-        return all(reader.status(t) == "done" for t in e.tasks(p, [seed]))
+    def complete(e: Exhibit) -> bool:
+        return any(all(reader.status(t) == "done" for t in e.tasks(p, [seed])) for seed in range(e.declared(p)))
 
-    return [e for e in EXHIBITS.values() if e.page and (e.seeds == "none" or any(complete(e, s) for s in range(e.declared(p))))]
+    return [e for e in EXHIBITS.values() if e.page and (e.seeds == "none" or all(map(complete, (e, *map(exhibit, e.beside)))))]
 
 
 def evidence(p: Profile, root: Path | None = None) -> Evidence:
@@ -121,6 +144,7 @@ def results(id: str, profile_name: str = "laptop", changes: Mapping[str, float] 
     $REPLIB_PROFILE overrides the profile, which is how the tests run every notebook at the smallest one.
     """
     e, p = exhibit(id), changed(profile(os.environ.get("REPLIB_PROFILE", profile_name)), changes or {})
+    check_changes([e], p)
     found = evidence(p)
     chosen = range(e.declared(p))
     try:

@@ -175,8 +175,8 @@ def table_4(p: Profile) -> list[Network]:
 
 EXHIBITS: tuple[Exhibit, ...] = (
     rows_exhibit(f"{PAPER}/table_1", "One-shot pruning with adversarial retraining", table_1),
-    rows_exhibit(f"{PAPER}/table_2", "The same structures from new weights", table_2),
-    rows_exhibit(f"{PAPER}/table_3", "Adversarial winning tickets", table_3, "flagship"),
+    rows_exhibit(f"{PAPER}/table_2", "The same structures from new weights", table_2, beside=(f"{PAPER}/table_1",)),
+    rows_exhibit(f"{PAPER}/table_3", "Adversarial winning tickets", table_3, "flagship", beside=(f"{PAPER}/table_3_cifar100",)),
     rows_exhibit(f"{PAPER}/table_3_cifar100", "Adversarial winning tickets on CIFAR-100", table_3_cifar100, page=False, part_of="table_3"),
     rows_exhibit(f"{PAPER}/table_4", "Inverse weights inheritance", table_4),
 )

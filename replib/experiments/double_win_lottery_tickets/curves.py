@@ -82,7 +82,7 @@ def table_a2(p: Profile) -> list[Moved]:
 
 EXHIBITS: tuple[Exhibit, ...] = (
     rows_exhibit(f"{PAPER}/table_1", "Double-win tickets: definition and decisions", figure_3, "flagship"),
-    rows_exhibit(f"{PAPER}/figure_3", "Transfer of tickets by pre-training", figure_3, "flagship"),
+    rows_exhibit(f"{PAPER}/figure_3", "Transfer of tickets by pre-training", figure_3, "flagship", beside=(f"{PAPER}/figure_3_others",)),
     rows_exhibit(
         f"{PAPER}/figure_3_others",
         "Transfer of tickets by pre-training, two more data sets",

@@ -188,7 +188,9 @@ _GRIDS = (
     ("table_a17", "Flying Bird and Flying Bird+ with WideResNet-34-10 at 80 and 90 %", WIDE, DENSITIES, FLYING),
 )
 EXHIBITS: tuple[Exhibit, ...] = (
-    rows_exhibit(f"{PAPER}/table_1", "Dense and ten sparse settings at 80 and 90 %", table_1, "flagship"),
+    rows_exhibit(
+        f"{PAPER}/table_1", "Dense and ten sparse settings at 80 and 90 %", table_1, "flagship", beside=(f"{PAPER}/table_1_controls",)
+    ),
     rows_exhibit(f"{PAPER}/table_1_controls", "Layer-wise shuffled twins of four settings of Table 1", table_1_controls, page=False),
     rows_exhibit(f"{PAPER}/table_2", "The three proposals on three data sets at 80 %", table_2),
     rows_exhibit(f"{PAPER}/table_3", "The three proposals with VGG-16 at 80 %", table_3),

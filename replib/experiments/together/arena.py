@@ -34,6 +34,10 @@ ROUNDS = 8
 more; its mask goes to the arena's density."""
 
 
+ALIKE = {"NTT": "S-AWT"}
+"""Masks that leave as many weights to each layer as another's, whose shuffled twin they share."""
+
+
 def iterative(r: Recipe) -> list[Train]:
     """The rounds of iterative magnitude pruning as the third paper prunes: each trains the 80 % of the weights that the one before left
     largest, by standard training, from the first weights.
@@ -91,17 +95,13 @@ def rows(p: Profile) -> list[Row]:
 
 
 def _twins(r: Recipe, ended: Train, made: list[Row]) -> Iterator[Row]:
-    """Shuffled twins of all masks that are not random to begin with. Of the Flying Birds it is the mask that they end with. Searches at
-    initialization leave as many weights to each layer as one another, and share theirs."""
-    there, searched = {line.setting for line in made}, None
+    """Shuffled twins of all masks that are not random to begin with. Of the Flying Birds it is the mask that they end with."""
+    drawn = {line.setting: line.run.ticket for line in made}
     for line in made:
         name = f"{line.setting} (shuffled)"
-        if line.setting in ("Baseline", "Random Pruning", "IGQ") or line.setting.endswith("(shuffled)") or name in there:
+        if line.setting in ("Baseline", "Random Pruning", "IGQ") or line.setting.endswith("(shuffled)") or name in drawn:
             continue
-        mask = line.run if line.setting in FLYING else line.run.ticket
-        if isinstance(mask, MaskSearch):
-            searched = searched or mask
-            mask = searched
+        mask = line.run if line.setting in FLYING else drawn[ALIKE.get(line.setting, line.setting)]
         yield _row(r, name, r.pgd_at(ticket=ticket(r, ended, Shuffled(mask)), name=f"{line.setting}, shuffled"), {})
 
 
