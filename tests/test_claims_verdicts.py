@@ -308,6 +308,26 @@ def test_mnist_at_three_percent_needs_a_good_dense_network() -> None:
     assert verdict("awt_mnist_3_percent", frame(97.0))["outcome"] == "not testable here"  # no stand-in for MNIST
 
 
+def test_never_coming_near_the_dense_network_is_one_step_before_the_first_and_decides() -> None:
+    """Of a method that comes near at the greatest density alone and in some seeds never, against one that does at the least."""
+
+    def frame(late: str, soon: str) -> pd.DataFrame:
+        gaps = {late: (4.0, 3.0, 1.0), soon: (1.0, 0.5, 0.0)}  # points behind the dense network at 1.8, 8.7 and 51.3 %
+        rows = [
+            ("adversarial_winning_tickets", "table_1", "MNIST", "MLP", s, m, "", "adversarial_test_accuracy", seed, 80 + 0.1 * seed - gap)
+            for seed in range(20)
+            for m in gaps
+            for s, gap in zip((98.2, 91.3, 48.7), (g + 2 * (seed % 4 == 0 and m == late) for g in gaps[m]), strict=True)
+        ]
+        dense = [(*r[:4], 0, "full model", *r[6:9], 80 + 0.1 * r[8]) for r in rows if r[4:6] == (48.7, late)]
+        return pd.DataFrame(rows + dense, columns=list(COLUMNS))
+
+    good, bad = frame("Cosentino et al. 2019", "AWT"), frame("AWT", "Cosentino et al. 2019")
+    assert verdict("awt_approaches_dense_faster", good)["effect"] == 2.0  # of the mean curves: the third step against the first
+    assert verdict("awt_approaches_dense_faster", good)["outcome"] == "supported"
+    assert verdict("awt_approaches_dense_faster", bad)["outcome"] == "contradicted"
+
+
 def test_tickets_from_curves() -> None:
     """Extreme sparsity: the greatest level at which all three measures reach dense less one standard deviation, in steps of the grid."""
     rows = []

@@ -49,6 +49,42 @@ def test_the_worked_example_adds_a_row_to_table_1(tmp_path):
     assert set(table[table.setting == "OMP"].metric) == set(row.index)
 
 
+def executed(lines: list[str], tmp_path: Path) -> list[str]:
+    """What a program of these lines prints, at the smallest scale and in a project without results."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "reported").symlink_to(REPO / "results" / "reported")
+    (tmp_path / "page.py").write_text("\n".join(lines))
+    answer = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, timeout=900,
+        env=os.environ | {"REPLIB_ROOT": str(tmp_path), "REPLIB_PROFILE": "smoke", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.splitlines()
+
+
+def test_results_are_read_down_to_images_and_weights_as_the_page_says(tmp_path):
+    check = """
+values = ours[(ours.setting == "OMP") & (ours.sparsity_percent == 80) & (ours.seed == 0)].set_index("metric").value
+print(values["robust_accuracy_best"], 100 * robust.mean())
+print(values["standard_accuracy_best"], 100 * clean.float().mean().item())
+print(values["final_density_percent"], 100 * kept)
+"""
+    said = executed([*blocks(REPO / "book" / "howto" / "use_the_results.md", "python"), check], tmp_path)
+    assert said[0].startswith("evaluate-")
+    for line in said[-3:]:
+        table, counted = map(float, line.split())
+        assert counted == pytest.approx(table, abs=1e-4)
+
+
+def test_changed_numbers_are_set_beside_the_old_ones_as_the_page_says(tmp_path):
+    text = blocks(REPO / "book" / "howto" / "change_a_parameter.md", "python")[1]
+    joined = text.replace("old.merge", "both = old.merge")
+    said = executed([joined, "print(len(both), len(old), (both.value != both.value_changed).sum())"], tmp_path)
+    both, before, moved = map(int, said[-1].split())
+    assert 0 < both <= before
+    assert moved > 0
+
+
 def printed_commands() -> set[tuple[str, str]]:
     """(program, first word after it) of every replib and make command on the pages, in blocks and between backticks."""
     found = set()

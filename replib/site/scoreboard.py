@@ -167,6 +167,13 @@ def _claim_block(claim: Record, built: Collection[str]) -> str:
         lines += [f"**Checked:** {escape(claim['rule'])} ({code})", ""]
     if claim.get("sentence") and claim["outcome"] != "no results yet":
         lines += [f"**Found:** {escape(claim['sentence'])}", ""]
+    if claim.get("failing") and claim["outcome"] != "no results yet":
+        lines += [
+            f"```{{dropdown}} Conditions that do not hold in the mean: {len(claim['failing'])}",
+            *(f"- {escape(c)}" for c in claim["failing"]),
+            "```",
+            "",
+        ]
     for other in claim.get("elsewhere", ()):  # what another profile's evidence says
         words = verdict_words(other["scope"], other["outcome"])
         lines += [f"**In the profile `{other['profile']}`** ({escape(words)}): {escape(other['sentence'])}", ""]

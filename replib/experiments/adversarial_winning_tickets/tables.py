@@ -80,9 +80,9 @@ def table_1(p: Profile) -> list[Subnetwork]:
     known beforehand, so that no round is among their costs). Of every mask it is counted how many of its weights lie on a path through the
     network.
 
-    Departs: the iterative tickets' numbers are copied in the paper, from networks under an attack of their authors; here both are under
-    this one. They keep their authors' loss, which is half clean, their networks without biases, and their own shares of each layer, so
-    that a row's density is that of ours only nearly. The dense network of the last row is ours for both.
+    Departs: the iterative tickets' numbers may be those of their authors in the paper, of networks under another attack; it does not say.
+    Here both are under this one. They keep their authors' loss, which is half clean, their networks without biases, and their own shares
+    of each layer, so that a row's density is that of ours only nearly. The dense network of the last row is ours for both.
     """
     r = recipe(p, MLP_MNIST)
     *sparse, dense = ladder(p, MLP_MNIST, p.foresight.perceptron, beside=(RANDOM, INITIAL))
