@@ -56,6 +56,12 @@ def test_escaped_text_shows_exactly_its_characters(text):
     assert seen(markup.escape(text)) == text
 
 
+def test_a_claim_lists_the_conditions_that_do_not_hold():
+    page = scoreboard.scoreboard([claim(failing=["gap at 90 %", "a * b"]), claim(claim_id="swt_c")], "laptop", [])
+    assert "```{dropdown} Conditions that do not hold in the mean: 2\n- gap at 90 %\n- a \\* b\n```" in page
+    assert page.count("do not hold in the mean") == 1
+
+
 def test_a_card_links_to_the_threats_to_its_verdict():
     page = scoreboard.scoreboard([claim(threats=[("No drop here", "threat-no-drop")]), claim(claim_id="swt_c")], "laptop", [])
     assert page.count("**Read with:** [No drop here](#threat-no-drop)") == 1
