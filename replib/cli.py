@@ -136,7 +136,8 @@ def tasks_by_exhibit(
     p, chosen = changed(get(profile), _changes(changes)), _chosen(exhibits)
     check_changes(chosen, p)
     wanted = _seeds(seeds, chosen, p)
-    return {e.id: closure(e.tasks(p, wanted)) for e in with_pages(chosen, p, evidence(p, _root()).published)}
+    pages = with_pages(chosen, p, evidence(p, _root()).published)
+    return {e.id: closure(e.tasks(p, wanted) or (e.tasks(p, [0]) if e not in chosen else ())) for e in pages}
 
 
 def _by_exhibit(tasks: dict[str, list[Task]], seconds: dict[Task, float]) -> list[str]:
@@ -155,10 +156,15 @@ def _by_exhibit(tasks: dict[str, list[Task]], seconds: dict[Task, float]) -> lis
 def _named(key: str, exhibits: list[str] | None, profile: str, seeds: str | None, changes: list[str] | None) -> list[Task]:
     """The tasks of one job. Its name says what it is, so the profile is only where it is looked for first."""
     from replib.experiments.profiles import PROFILES
+    from replib.spec import SpecError
 
     wanted = _parse_seeds(seeds)
     for name in dict.fromkeys((profile, *PROFILES)):
-        found = [t for t in planned(exhibits, name, None, changes) if t.name == key or t.name.endswith(f"-{key}")]
+        try:
+            known = planned(exhibits, name, None, changes)
+        except SpecError:  # of a change that means nothing there
+            continue
+        found = [t for t in known if t.name == key or t.name.endswith(f"-{key}")]
         if found and (chosen := [t for t in found if wanted is None or t.seed in wanted]):
             return chosen
         if found:
@@ -350,7 +356,8 @@ def render(
         if left_out := [e.id for e in chosen if e.page and e not in have]:
             which = f" {' '.join(left_out)}" if len(left_out) <= 3 else ""
             typer.echo(
-                f"Left out, because no seed is complete in the profile {profile!r}: {', '.join(left_out)}. To make them: "
+                f"Left out, because no seed of them, or of what their pages show besides, is complete in the profile {profile!r}: "
+                f"{', '.join(left_out)}. To make them: "
                 f"replib run{which} -p {profile} --seeds 0", err=True,
             )  # fmt: skip
         chosen = have

@@ -231,6 +231,10 @@ def test_a_plan_has_what_the_page_shows_besides_unless_that_is_published(replib,
     assert not controls <= {t.name for t in cli.planned([TABLE], "laptop", "0")}
 
 
+def test_what_a_page_shows_besides_comes_with_any_seeds_that_were_asked_for(replib):
+    assert {t.name for t in EXHIBITS[f"{TABLE}_controls"].tasks(LAPTOP, [0])} <= {t.name for t in cli.planned([TABLE], "laptop", "10")}
+
+
 def test_an_interrupted_command_says_how_to_go_on(replib, monkeypatch):
     monkeypatch.setattr(cli, "_root", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     status, _, err = replib("list")

@@ -155,6 +155,13 @@ def test_chance_levels(density, hamming, iou):
     assert M.iou(a, b) == pytest.approx(M.chance_iou(density, density), abs=0.015)
 
 
+def test_masks_that_agree_about_layers_are_more_alike_by_chance():
+    sizes = {"small": 10, "large": 90}
+    assert M.layered_chance_iou({"small": 5, "large": 45}, {"small": 5, "large": 45}, sizes) == pytest.approx(M.chance_iou(0.5, 0.5))
+    assert M.layered_chance_iou({"small": 10, "large": 9}, {"small": 10, "large": 9}, sizes) == pytest.approx(10.9 / 27.1)
+    assert M.layered_chance_iou({"small": 10, "large": 0}, {"small": 0, "large": 90}, sizes) == 0
+
+
 @pytest.mark.parametrize(
     "make",
     [lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01), lambda p: torch.optim.Adam(p, lr=0.1)],

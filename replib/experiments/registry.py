@@ -62,19 +62,20 @@ def with_pages(chosen: Sequence[Exhibit], p: Profile, published: Reader) -> list
 
 
 def check_changes(chosen: Sequence[Exhibit], p: Profile) -> None:
-    """Raise :class:`~replib.spec.SpecError` for a field that `p` changes and that moves no run of `chosen`: a number that stays where it
-    is would read as a finding."""
+    """Raise :class:`~replib.spec.SpecError` if what `p` changes moves no run of the pages of `chosen`: numbers that stay where they are
+    would read as a finding. Drawings have no runs, and show what is changed."""
+    ids = {id for e in chosen for id in (e.id, *e.beside)}
+    pages = [e for e in EXHIBITS.values() if e.id in ids or ids & set(e.beside)]
 
     def runs(q: Profile) -> set[str]:
-        return {t.name for e in chosen for t in e.tasks(q, [0])}
+        return {t.name for e in (*chosen, *pages) for t in e.tasks(q, [0])}
 
-    for name, value in p.changes:
-        if runs(changed(profile(p.name), {name: value})) == runs(profile(p.name)):
-            which = chosen[0].id if len(chosen) == 1 else "these exhibits"
-            raise SpecError(
-                f"changes: {name} = {value!r} moves no run of {which} in the profile {p.name!r}: they have this value already, or nothing "
-                f"in them depends on it. Leave it out, or change a field that they use."
-            )
+    if p.changes and runs(p) and runs(p) == runs(profile(p.name)):
+        which = chosen[0].id if len(chosen) == 1 else "these exhibits"
+        raise SpecError(
+            f"changes: {', '.join(f'{name} = {value!r}' for name, value in p.changes)} moves no run of {which} in the profile {p.name!r}: "
+            f"they have this already, or nothing in them depends on it. Change a field that they use."
+        )
 
 
 def complete_seeds(e: Exhibit, p: Profile, reader: Reader, seeds: Sequence[int] | None = None) -> list[int]:

@@ -92,17 +92,22 @@ def overlaps(r: Results) -> tuple[Any, ...]:
     pairs = frame[frame.setting.str.contains("/")].assign(series=frame.setting)
     masks = frame[frame.setting == IMP_ST]
     masks = masks.assign(series=masks.variant.map(lambda v: SHORT[double_win.parts(v)["pre_training"]]))
-    tables = [_with_chance(pairs, "mask_iou", "mask_iou_chance"), _with_chance(masks, "zero_kernels", "zero_kernels_chance")]
+    tables = [
+        _with_chance(pairs, "mask_iou", chance="mask_iou_chance", layered="mask_iou_chance_layers"),
+        _with_chance(masks, "zero_kernels", chance="zero_kernels_chance"),
+    ]
     figure = transfers.masks(*tables)
     alt = "Two line plots over sparsity: intersection over union of pairs of masks, and numbers of zero kernels, each with chance."
     links = save(r, figure=figure, table=pd.concat(tables, keys=["overlap", "zero kernels"], names=["what"]).reset_index(level=0))
-    return card(figure, alt, f"Masks of three pre-trainings; dotted is what random masks of the density have. {facts.seeds(r)}"), links
+    said = f"Masks of three pre-trainings; dotted: random masks of the density; dashed: random masks with the same layers. {facts.seeds(r)}"
+    return card(figure, alt, said), links
 
 
-def _with_chance(frame: pd.DataFrame, metric: str, chance: str) -> pd.DataFrame:
+def _with_chance(frame: pd.DataFrame, metric: str, **expected: str) -> pd.DataFrame:
+    """The values of a metric, and beside them those of the metrics `expected`, by column."""
     by = ["series", "sparsity_percent", "seed"]
-    values, expected = (frame[frame.metric == m].set_index(by).value for m in (metric, chance))
-    return values.to_frame().assign(chance=expected).reset_index()
+    found = {column: frame[frame.metric == m].set_index(by).value for column, m in {"value": metric, **expected}.items()}
+    return pd.DataFrame(found).reset_index()
 
 
 def tasks(frame: pd.DataFrame) -> pd.DataFrame:

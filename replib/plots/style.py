@@ -46,6 +46,8 @@ STYLE: dict[str, Look] = {
     "FP-rand": Look("#c4a07c", "D", ":"),
     "NS-rand": Look("#004d38", "P", ":"),
     "Inverse Weights Inheritance": Look("#cc79a7", "*", "-", "IWI"),
+    "Baseline, Stop-C": Look("#000000", "s", "-.", "Dense, Stop-C"),
+    "Inverse Weights Inheritance, Stop-C": Look("#cc79a7", "*", "-", "IWI, Stop-C"),
     "Sparsity penalty": Look("#7f7f7f", "s", "--"),
     "Dense, trained again": Look("#000000", "o"),
     "Base for slimming": Look("#7f7f7f", "D"),

@@ -77,14 +77,19 @@ def grid(data: pd.DataFrame, columns: str, words: Callable[[str], str] = str) ->
 def masks(overlap: pd.DataFrame, kernels: pd.DataFrame) -> Figure:
     """Figure A8 of C: intersection over union of pairs of masks above zero kernels, both with chance.
 
-    `overlap` and `kernels`: columns series, sparsity_percent, seed, value, chance.
+    `overlap` and `kernels`: columns series, sparsity_percent, seed, value, chance; of the first also layered, of masks that agree about
+    layers.
     """
     levels = sorted(overlap.sparsity_percent.unique())
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(6.4, 6.4), sharex=True, layout="constrained")
     for ax, data, label in ((top, overlap, "intersection over union\nof two masks"), (bottom, kernels, "zero kernels")):
         over_sparsity(ax, data)
-        chance = data.groupby("sparsity_percent").chance.mean()
-        ax.plot(place(chance.index), chance, ":", color=CHANCE, linewidth=2, label="random masks")
+        for column, dash, words in (("chance", ":", "random masks"), ("layered", (0, (2, 3)), "random masks,\nsame layers")):
+            if column in data:
+                chance = data.groupby("sparsity_percent")[column].mean()
+                ax.plot(
+                    place(chance.index), chance, linestyle=dash, color=CHANCE if column == "chance" else "black", linewidth=2, label=words
+                )
         axis(ax, levels)
         ax.set_ylabel(label)
         ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1))

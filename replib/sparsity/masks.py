@@ -174,6 +174,14 @@ def chance_iou(density_a: float, density_b: float) -> float:
     return both / either if either else 1.0
 
 
+def layered_chance_iou(a: Mapping[str, int], b: Mapping[str, int], sizes: Mapping[str, int]) -> float:
+    """The same of masks that keep `a` and `b` of the `sizes` weights of each layer: masks that agree about layers alone are more alike than
+    their density says."""
+    both = sum(a[n] * b[n] / size for n, size in sizes.items())
+    either = sum(a.values()) + sum(b.values()) - both
+    return both / either if either else 1.0
+
+
 @torch.no_grad()
 def project_(params: Mapping[str, Tensor], masks: Masks, optimizer: torch.optim.Optimizer | None = None) -> None:
     """Zero, in place, the weights that `masks` remove and what `optimizer` remembers of them (momentum, Adam's moments).

@@ -18,6 +18,7 @@ from replib.experiments.profiles import Profile
 from replib.experiments.rows import complete, tidy
 from replib.methods import Magnitude, Random, Ticket
 from replib.models import Net
+from replib.sparsity.masks import layered_chance_iou
 from replib.spec import Job, task
 from replib.store.evidence import Reader
 
@@ -62,7 +63,8 @@ def figure_7(p: Profile) -> list[Job]:
 
 
 def read_a8(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
-    """Intersection over union of each pair with that of independent masks, and the numbers of zero kernels, by sparsity."""
+    """Intersection over union of each pair with that of independent masks, of the same density and of the same layers, and the numbers of
+    zero kernels, by sparsity."""
     done = complete(reader, figure_a8(p), seeds)
     lines = (line for seed in done for rounds in p.transfer.rounds for line in _overlaps(reader, p, rounds, seed))
     return tidy(PAPER, "figure_a8", SOURCE, lines)
@@ -70,11 +72,14 @@ def read_a8(reader: Reader, p: Profile, seeds: Sequence[int]) -> pd.DataFrame:
 
 def _overlaps(reader: Reader, p: Profile, rounds: int, seed: int) -> Iterator[dict[str, Any]]:
     found = reader.results(task(kernels(p, rounds), seed))
+    drawn = [reader.results(task(ladder(p, kind)[rounds], seed)) for kind in PRE_TRAININGS]
     line = {"sparsity_percent": percent(rounds), "seed": seed}
     for i, j in PAIRS:
         pair = line | {"setting": "/".join(SHORT[PRE_TRAININGS[k]] for k in (i, j))}
         yield pair | {"metric": "mask_iou", "value": found["iou"][i][j]}
         yield pair | {"metric": "mask_iou_chance", "value": found["chance_iou"][i][j]}
+        layered = layered_chance_iou(drawn[i]["kept"], drawn[j]["kept"], drawn[i]["sizes"])
+        yield pair | {"metric": "mask_iou_chance_layers", "value": layered}
     yield from _zeros(found, line)
 
 
