@@ -78,8 +78,8 @@ def figure_4(p: Profile) -> list[Sampled]:
         if where == CIFAR10:
             made.append(Sampled(name, where, 0.0, "Sparsity penalty", penalised(p, where)))
         stalled = f"{name}, Stop-C"
-        made.append(Sampled(stalled, where, 0.0, "Baseline, Stop-C", base(p, where, "Stop-C")))
-        made.append(Sampled(stalled, where, 0.8, "Inverse Weights Inheritance, Stop-C", inherited(p, where, 0.8, "Stop-C")[0]))
+        made.append(Sampled(stalled, where, 0.0, "Dense by Stop-C", base(p, where, "Stop-C")))
+        made.append(Sampled(stalled, where, 0.8, "IWI by Stop-C", inherited(p, where, 0.8, "Stop-C")[0]))
     return made
 
 
