@@ -10,8 +10,9 @@ from markdown_it import MarkdownIt
 
 from replib.claims import verdicts
 from replib.experiments.profiles import LAPTOP
-from replib.root import exhibit_id
+from replib.root import exhibit_id, project_root
 from replib.site import markup, pages, scoreboard
+from replib.site.build import HOWTO, METHODS
 from replib.site.make import role_rows
 from replib.spec import ReplibError
 
@@ -213,6 +214,11 @@ def test_numbers_of_a_claim_are_shown_once_known():
 
 def test_negative_zero_is_zero():
     assert markup.number(-0.0) == "0"
+
+
+@pytest.mark.parametrize(("folder", "listed"), [("howto", HOWTO), ("methods", METHODS)])
+def test_every_page_that_is_written_is_in_the_contents(folder, listed):
+    assert sorted(listed) == sorted(path.stem for path in (project_root() / "book" / folder).glob("*.md"))
 
 
 def test_contents_follow_the_paper_and_list_each_page_once():

@@ -30,7 +30,7 @@ from replib.site import markup, pages, scoreboard, source
 from replib.spec import ReplibError, choose
 
 METHODS = ("training", "masks", "robust_bird", "flying_bird", "scores", "lottery", "kernels", "landscapes", "flops")
-HOWTO = ("run_one_exhibit", "change_a_parameter", "add_a_method", "run_at_paper_scale")
+HOWTO = ("run_one_exhibit", "change_a_parameter", "use_the_results", "add_a_method", "run_at_paper_scale")
 Rows = Sequence[Mapping[str, Any]]
 
 
