@@ -167,7 +167,7 @@ def _claim_block(claim: Record, built: Collection[str]) -> str:
         lines += [f"**Checked:** {escape(claim['rule'])} ({code})", ""]
     if claim.get("sentence") and claim["outcome"] != "no results yet":
         lines += [f"**Found:** {escape(claim['sentence'])}", ""]
-    if claim.get("failing") and claim["outcome"] != "no results yet":
+    if len(claim.get("failing", ())) > 1 and claim["outcome"] != "no results yet":  # of one the sentence speaks
         lines += [
             f"```{{dropdown}} Conditions that do not hold in the mean: {len(claim['failing'])}",
             *(f"- {escape(c)}" for c in claim["failing"]),
