@@ -37,7 +37,7 @@ reproduce: $(STAMP)  ## train the flagship exhibits (seed 0) from scratch, run a
 FLAGSHIPS := sparsity_winning_twice/table_1 achieving_robustness_via_sparsity/table_3 double_win_lottery_tickets/figure_3 \
              adversarial_winning_tickets/table_1
 
-reproduce-all: $(STAMP)  ## as reproduce, for every exhibit (1.8 hours on 2 cores with AVX-512, 3 with AVX2)
+reproduce-all: $(STAMP)  ## as reproduce, for every exhibit (1.9 hours on 2 cores with AVX-512, 3 with AVX2)
 	$(BIN)/replib run -p laptop --seeds 0 -j $(WORKERS)
 	$(BIN)/replib render -p laptop -j $(WORKERS)
 	$(BIN)/replib book -p laptop
