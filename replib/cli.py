@@ -158,11 +158,12 @@ def _named(key: str, exhibits: list[str] | None, profile: str, seeds: str | None
     from replib.experiments.profiles import PROFILES
     from replib.spec import SpecError
 
-    wanted = _parse_seeds(seeds)
+    wanted, refused = _parse_seeds(seeds), []
     for name in dict.fromkeys((profile, *PROFILES)):
         try:
             known = planned(exhibits, name, None, changes)
-        except SpecError:  # of a change that means nothing there
+        except SpecError as e:  # a change may mean something in another profile
+            refused.append(e)
             continue
         found = [t for t in known if t.name == key or t.name.endswith(f"-{key}")]
         if found and (chosen := [t for t in found if wanted is None or t.seed in wanted]):
@@ -170,6 +171,8 @@ def _named(key: str, exhibits: list[str] | None, profile: str, seeds: str | None
         if found:
             have = ", ".join(str(t.seed) for t in found)
             raise ReplibError(f"{found[0].name} has no seed {seeds}; its seeds are {have}. Give one of these.")
+    if len(refused) == len(PROFILES):
+        raise refused[0]
     where = " ".join(("replib plan", *(exhibits or []), "-p", profile))
     raise ReplibError(f"No job of any profile is called {key!r}. List those of this one with: {where}")
 

@@ -61,6 +61,7 @@ WRONG = [
     (("publish", "--seeds", "99"), "Seed 99 is not", "leave out --seeds"),
     (("plan", TABLE, "--set", "epochs"), "--set 'epochs' is not NAME=VALUE", "write --set epochs=5"),
     (("run", TABLE, "--set", "epoch=5"), "changes = 'epoch'", "'epochs'"),
+    (("run", "--key", "0123456789ab", "--set", "epoch=5"), "changes = 'epoch'", "'epochs'"),
     (("run", TABLE, "--set", "epochs=many"), "epochs = 'many'", "type int."),
     (("plan", TABLE, "--device", "gpu"), "--device 'gpu'", "write cpu, cuda or cuda:1."),
     (("run", TABLE, "-p", "smoke", "-j", "100000"), "-j 100000", "leave it out"),

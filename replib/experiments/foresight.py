@@ -170,7 +170,7 @@ SMOKE = Foresight(
 # Departs: 10,000 images of MNIST for convolutions, which are narrow, and 2,000 photographs at half the resolution; PGD-5 in training and
 # search, fewer epochs: what a processor does in a night. The perceptron has all images, and searches of the paper's length.
 # Departs: on MNIST a radius of 0.3 standard deviations of its pixels, 0.0924 of their range. With 0.3 of the range the dense perceptron
-# learned nothing in ten epochs, with 0.3 deviations it came near the printed accuracies (calibration). Table 1 has a row for each.
+# learned nothing in ten epochs of the calibration, with 0.3 deviations it came near the printed accuracies. Table 1 has a row for each.
 DEVIATION = 0.3081
 _REDUCED = {"batch": 64, **attack_fields(5, 5, 100)}
 _MNIST = replace(_MLP, eps=round(0.3 * DEVIATION, 4), epochs=10, **_REDUCED)

@@ -56,7 +56,7 @@ def exhibits(names: Sequence[str]) -> list[Exhibit]:
 
 
 def with_pages(chosen: Sequence[Exhibit], p: Profile, published: Reader) -> list[Exhibit]:
-    """`chosen`, and what their pages show besides unless a seed of it is published: without it the pages could not be made."""
+    """`chosen`, and what their pages show besides unless seed 0 of it is published: without it the pages could not be made."""
     besides = (exhibit(id) for e in chosen for id in e.beside)
     return list({e.id: e for e in (*chosen, *(b for b in besides if not complete_seeds(b, p, published, [0])))}.values())
 
